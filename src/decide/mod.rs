@@ -1,0 +1,11 @@
+//! Decisions: estimates against capacity, verdicts, proven fixes, policy. Pure, like [`crate::estimate`].
+
+pub mod inventory;
+pub mod policy;
+pub mod report;
+pub mod verdict;
+
+pub use inventory::{Candidate, Candidates, GpuClass, Inventory, NodeClass};
+pub use policy::Policy;
+pub use report::{CheckResult, Report};
+pub use verdict::{Decision, Mode, Verdict};

@@ -1,0 +1,1 @@
+//! Model and GPU facts: embedded catalogues, looked up by reference.

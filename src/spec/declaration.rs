@@ -1,0 +1,108 @@
+//! What a pod says about its workload, field by field with where each came from; the model is still a reference.
+
+use std::collections::BTreeMap;
+
+use crate::decide::Mode;
+use crate::estimate::dtype::DType;
+use crate::estimate::workload::{Engine, Method, Parallelism, Task, Training};
+
+/// Where a field was found; earlier wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// A `vramguard.io/` annotation.
+    Annotation,
+    /// A command-line argument of the container.
+    Argument,
+    /// An environment variable of the container.
+    Env,
+    /// Derived: image name, resource requests, engine default.
+    Inferred,
+}
+
+/// How the user names the model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelReference {
+    /// A Hugging Face id, an alias or a path, to be looked up.
+    Name(String),
+    /// `config:` inline: the JSON of a `config.json`.
+    Config(serde_json::Value),
+    /// A `ModelProfile` object.
+    Profile(String),
+    /// `parameters:` with shape, for the reference formula.
+    Shape {
+        /// Parameter count.
+        parameters: f64,
+        /// `layers`.
+        layers: Option<u64>,
+        /// `hiddenSize`.
+        hidden_size: Option<u64>,
+        /// `heads` (key/value heads if they are fewer).
+        heads: Option<u64>,
+        /// `headDim`.
+        head_dim: Option<u64>,
+    },
+}
+
+/// What one container of a pod runs, as far as it could be read. Serving knobs and training settings are already
+/// in the estimator's types; dtype, quantization and model still need the model's facts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Declaration {
+    /// Container name.
+    pub container: String,
+    /// `inference` or `training`.
+    pub task: Option<Task>,
+    /// The model.
+    pub model: Option<ModelReference>,
+    /// `dtype`; `None` also for `auto`.
+    pub dtype: Option<DType>,
+    /// `quantization` name as written (`awq`, `q4_k_m`, ...); resolved with the model's facts.
+    pub quantization: Option<String>,
+    /// `kvCacheDtype`.
+    pub kv_cache_dtype: Option<DType>,
+    /// `contextLength`.
+    pub context_length: Option<u64>,
+    /// `batchSize`.
+    pub batch_size: Option<u64>,
+    /// Degrees that were given; 1 elsewhere.
+    pub parallelism: Parallelism,
+    /// Engine with its settings; `engine_named` tells whether any was recognised.
+    pub engine: Engine,
+    /// An engine was named or recognised (image, command).
+    pub engine_named: bool,
+    /// Training settings.
+    pub training: Training,
+    /// `--method reference`.
+    pub method: Method,
+    /// Where each field came from, by annotation field name (`contextLength`, `parallelism.tensor`, ...).
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
+    pub gpus: Option<GpuRequest>,
+    /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only
+    /// if no estimate is possible, and are shown as notes otherwise.
+    pub unread: Vec<String>,
+    /// Contradictions between sources (`SPEC_CONFLICT`), each a sentence.
+    pub conflicts: Vec<String>,
+    /// `vramguard.io/mode`.
+    pub mode: Option<Mode>,
+    /// `vramguard.io/exempt-reason`.
+    pub exempt_reason: Option<String>,
+}
+
+/// GPUs that a container asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuRequest {
+    /// Extended resource, e.g. `nvidia.com/gpu`.
+    pub resource: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A malformed annotation or argument: where, what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{location}: {problem}")]
+pub struct SpecError {
+    /// Annotation key with field path, or flag, e.g. `vramguard.io/spec: parallelism.tensor`.
+    pub location: String,
+    /// What is wrong and what is allowed, with a suggestion where there is a near match.
+    pub problem: String,
+}
