@@ -45,10 +45,13 @@ pub(super) fn estimate(workload: &Workload, device: &Device) -> Result<Estimate,
 fn notes(exact: bool, guessed: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if !exact {
-        notes.push("estimated from size and shape alone; name the model or give its config for a narrower answer".to_owned());
+        notes.push(
+            "estimated from size and shape alone; name the model or give its config for a narrower answer".to_owned(),
+        );
     }
     if guessed {
-        notes.push("layers and hidden size were not given: those usual for this parameter count are assumed".to_owned());
+        notes
+            .push("layers and hidden size were not given: those usual for this parameter count are assumed".to_owned());
     }
     notes
 }

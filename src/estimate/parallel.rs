@@ -68,7 +68,11 @@ pub fn stages<'a>(model: &'a Model, of: u64, partition: Option<&[u64]>) -> Resul
     };
     let mut remaining: Vec<(u64, &LayerGroup)> = model.layers.iter().map(|group| (group.count, group)).collect();
     remaining.reverse();
-    Ok(sizes.iter().enumerate().map(|(i, &size)| Stage { index: i as u64, of, layers: take(&mut remaining, size) }).collect())
+    Ok(sizes
+        .iter()
+        .enumerate()
+        .map(|(i, &size)| Stage { index: i as u64, of, layers: take(&mut remaining, size) })
+        .collect())
 }
 
 /// vLLM 0.7 and later: the remainder is given to stages counted back from the one before the last.
@@ -110,7 +114,9 @@ pub fn check(model: &Model, parallelism: &Parallelism) -> Result<(), EstimateErr
     ];
     for (name, degree) in degrees {
         if degree == 0 || degree > MAX_DEGREE {
-            return Err(EstimateError::Parallelism(format!("{name} parallelism must be 1 to {MAX_DEGREE}, not {degree}")));
+            return Err(EstimateError::Parallelism(format!(
+                "{name} parallelism must be 1 to {MAX_DEGREE}, not {degree}"
+            )));
         }
     }
     let tensor = parallelism.tensor;
@@ -150,7 +156,8 @@ const fn softmax_heads(attention: &Attention) -> Option<(u64, u64)> {
 }
 
 fn undivided(tensor: u64, count: u64, what: &str) -> EstimateError {
-    let possible: Vec<String> = (1..=64.min(count)).filter(|d| count.is_multiple_of(*d)).map(|d| d.to_string()).collect();
+    let possible: Vec<String> =
+        (1..=64.min(count)).filter(|d| count.is_multiple_of(*d)).map(|d| d.to_string()).collect();
     EstimateError::Parallelism(format!(
         "tensor parallelism {tensor} does not divide {what} ({count}): use one of {}",
         possible.join(", ")

@@ -93,7 +93,8 @@ impl Storage<'_> {
     #[must_use]
     pub fn stage(&self, model: &Model, stage: &Stage<'_>) -> Bytes {
         let layers: Bytes = stage.layers.iter().map(|(count, group)| self.layer(group).times(*count)).sum();
-        let outer: Vec<Tensor> = model.outer.iter().copied().filter(|tensor| outer_is_on(model, tensor, stage)).collect();
+        let outer: Vec<Tensor> =
+            model.outer.iter().copied().filter(|tensor| outer_is_on(model, tensor, stage)).collect();
         layers + self.blocks(&outer)
     }
 }

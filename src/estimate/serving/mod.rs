@@ -1,6 +1,10 @@
 //! The serving engines' own memory rules, composed of terms.
 
+mod upfront;
+pub mod vllm;
+
 use super::model::Model;
+use super::workload::EngineName;
 use super::{Device, Estimate, EstimateError, Workload};
 
 /// Estimates an inference workload.
@@ -8,6 +12,8 @@ use super::{Device, Estimate, EstimateError, Workload};
 /// # Errors
 /// As [`super::estimate`].
 pub fn estimate(workload: &Workload, model: &Model, device: &Device) -> Result<Estimate, EstimateError> {
-    let _ = (workload, model, device);
-    Err(EstimateError::Missing { field: "model", hint: "no engine is implemented".to_owned() })
+    match workload.engine.name {
+        EngineName::Vllm => vllm::estimate(workload, model, device),
+        _ => upfront::estimate(workload, model, device),
+    }
 }
