@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::BindKeyPoints as _;
-use plotters::coord::types::RangedCoordf64;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
@@ -36,6 +35,8 @@ const PALETTE: [RGBColor; 7] = [
 /// Length of dash and gap in pixels; the first pattern is a full line.
 const DASHES: [Option<(i32, i32)>; 4] = [None, Some((10, 5)), Some((3, 4)), Some((14, 3))];
 
+/// How much longer the horizontal axis is than the longest context.
+const ROOM: f64 = 1.03;
 /// Length of a piece of line in the legend.
 const SAMPLE: i32 = 36;
 
@@ -83,8 +84,7 @@ pub struct Chart {
 #[error("cannot draw the chart: {0}")]
 pub struct ChartError(String);
 
-type Plane<'a, DB> = ChartContext<'a, DB, Cartesian2d<WithKeys, WithKeys>>;
-type WithKeys = plotters::coord::combinators::WithKeyPoints<RangedCoordf64>;
+type Plane<'a, DB> = ChartContext<'a, DB, Cartesian2d<Axis, Axis>>;
 type Failed<DB> = DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>;
 
 impl Chart {
@@ -112,19 +112,18 @@ impl Chart {
         root.fill(&WHITE)?;
         root.draw(&Text::new(self.title.clone(), (34, 22), (FONT, 25).into_font().color(&INK)))?;
         root.draw(&Text::new(self.subtitle.clone(), (34, 54), (FONT, 16).into_font().color(&SOFT)))?;
-        let (x_keys, y_keys) = (ticks(self.widest() as f64, 2048.0), ticks(self.highest(), 1.0));
-        let x = (0.0..self.widest() as f64 * 1.03).with_key_points(x_keys);
-        let y = (0.0..self.highest() * 1.08).with_key_points(y_keys);
+        let x = Axis::new(self.widest() as f64, ROOM, 2048.0);
+        let y = Axis::new(self.highest(), 1.08, 1.0);
         let mut plane = ChartBuilder::on(root)
             .margin_top(84)
-            .margin_right(36)
+            .margin_right(if self.marks.is_empty() { 36 } else { 170 })
             .margin_bottom(14)
             .margin_left(18)
             .x_label_area_size(56)
             .y_label_area_size(74)
             .build_cartesian_2d(x, y)?;
         self.mesh(&mut plane)?;
-        self.draw_marks(&plane)?;
+        self.draw_marks(root, &plane)?;
         self.lines(&mut plane)?;
         self.values(&plane)?;
         self.legend(root, plane.plotting_area().get_pixel_range())?;
@@ -141,25 +140,35 @@ impl Chart {
             .y_labels(20)
             .x_desc(self.x_axis.as_str())
             .y_desc(self.y_axis.as_str())
-            .x_label_formatter(&|tokens| format!("{tokens:.0}"))
-            .y_label_formatter(&|gib| number(*gib))
             .label_style((FONT, 15).into_font().color(&INK))
             .axis_desc_style((FONT, 17).into_font().color(&INK))
             .draw()
     }
 
-    /// Capacities: dashed lines with their names at the right end.
-    fn draw_marks<DB: DrawingBackend>(&self, plane: &Plane<'_, DB>) -> Result<(), Failed<DB>> {
-        let right = self.widest() as f64 * 1.03;
-        let style = (FONT, 14).into_font().color(&SOFT).pos(Pos::new(HPos::Right, VPos::Bottom));
-        for mark in &self.marks {
-            let y = mark.bytes.gib();
-            let line = DashedLineSeries::new([(0.0, y), (right, y)], 6, 4, SOFT.stroke_width(1));
-            for dash in line {
-                plane.plotting_area().draw(&dash)?;
+    /// Capacities: dashed lines with their names right of the plane, pushed apart where they are close.
+    fn draw_marks<DB: DrawingBackend>(
+        &self,
+        root: &DrawingArea<DB, Shift>,
+        plane: &Plane<'_, DB>,
+    ) -> Result<(), Failed<DB>> {
+        const APART: i32 = 34;
+        let style = (FONT, 14).into_font().color(&SOFT).pos(Pos::new(HPos::Left, VPos::Center));
+        let mut marks: Vec<&Mark> = self.marks.iter().collect();
+        marks.sort_by_key(|mark| mark.bytes);
+        let mut lowest_free = i32::MAX;
+        for mark in marks {
+            let left = plane.backend_coord(&(0.0, mark.bytes.gib()));
+            let right = plane.backend_coord(&(self.widest() as f64 * ROOM, mark.bytes.gib()));
+            let mut from = left.0;
+            while from < right.0 {
+                let ends = [(from, left.1), ((from + 6).min(right.0), left.1)];
+                root.draw(&PathElement::new(ends, SOFT.stroke_width(1)))?;
+                from += 10;
             }
-            let name = format!("{}: {:.1} GiB", mark.name, y);
-            plane.plotting_area().draw(&(EmptyElement::at((right, y)) + Text::new(name, (-6, -3), style.clone())))?;
+            let y = left.1.min(lowest_free);
+            lowest_free = y - APART;
+            root.draw(&Text::new(mark.name.clone(), (right.0 + 8, y - 8), style.clone()))?;
+            root.draw(&Text::new(mark.bytes.to_string(), (right.0 + 8, y + 8), style.clone()))?;
         }
         Ok(())
     }
@@ -249,6 +258,43 @@ fn dash(index: usize) -> Option<(i32, i32)> {
     DASHES.get(index % DASHES.len()).copied().flatten()
 }
 
+/// An axis from zero with ticks at round numbers.
+struct Axis {
+    end: f64,
+    ticks: Vec<f64>,
+}
+
+impl Axis {
+    /// `room` is how much longer the axis is than the largest value.
+    fn new(largest: f64, room: f64, unit: f64) -> Self {
+        Self { end: largest * room, ticks: ticks(largest, unit) }
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        from + (value / self.end * f64::from(to - from)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        // Only labelled lines: no finer mesh.
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
+    }
+
+    fn range(&self) -> Range<f64> {
+        0.0..self.end
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format(value: &f64) -> String {
+        number(*value)
+    }
+}
+
 fn color(index: usize) -> RGBColor {
     PALETTE.get(index % PALETTE.len()).copied().unwrap_or(INK)
 }
@@ -312,7 +358,7 @@ mod tests {
     #[test]
     fn the_svg_names_axes_series_capacity_and_values() {
         let svg = seed().svg().unwrap();
-        for text in ["KV cache against context", "context, tokens", "GiB", "Llama-2-7b, fp16", "A10: 22.5 GiB", "16384", "32.0"] {
+        for text in ["KV cache against context", "context, tokens", "GiB", "Llama-2-7b, fp16", "A10", "22.5 GiB", "16384", "32.0"] {
             assert!(svg.contains(text), "{text}");
         }
     }
