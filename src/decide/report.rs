@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::verdict::{Decision, Verdict};
+use super::verdict::{Decision, Mode, Verdict};
 use crate::estimate::workload::{Parallelism, Task};
 use crate::estimate::{Bytes, Interval, PerGpu, Refusal, ServingDetail, Term, TrainingDetail};
 
@@ -45,6 +45,11 @@ pub struct Report {
     pub verdict: Verdict,
     /// What policy makes of it.
     pub decision: Decision,
+    /// The mode in force.
+    pub mode: Mode,
+    /// A laxer mode was granted to this pod, with a reason.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exempted: bool,
     /// One line: code, container, need, capacity, binding term, fixes.
     pub message: String,
     /// Further sentences: assumptions, notes, what could not be read.

@@ -14,5 +14,6 @@ mod router;
 pub mod server;
 mod shim;
 pub mod tls;
+mod workloads;
 
 pub use app::App;
