@@ -1,18 +1,7 @@
-//! Parse, run, exit.
+//! The `vramguard` program: parse, run, exit code. Everything else is in the library.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use vramguard::cli::serve::{self, ServeArgs};
-
-#[derive(Parser)]
-#[command(version, about)]
-enum Command {
-    /// Run the admission server
-    Serve(Box<ServeArgs>),
-}
-
-fn main() -> anyhow::Result<ExitCode> {
-    let Command::Serve(args) = Command::parse();
-    serve::run(&args)
+fn main() -> ExitCode {
+    vramguard::cli::main()
 }
