@@ -7,12 +7,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::app::App;
-use super::shim::{Catalog, Environment, evaluate};
 use crate::cluster::GpuPod;
 use crate::decide::Report;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::Source;
 use crate::estimate::{Interval, PerGpu};
+use crate::evaluate::{Environment, evaluate};
+use crate::facts::catalog::Catalog;
 use crate::telemetry::families::{self, Family};
 use crate::telemetry::metrics::Sample;
 
