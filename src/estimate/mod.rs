@@ -3,9 +3,11 @@
 //! Pure and total: no I/O, clock, environment, async or Kubernetes type (`tests/repo` enforces it).
 
 pub mod dtype;
+mod fallback;
 pub mod interval;
 pub mod memory;
 pub mod model;
+pub mod parallel;
 pub mod quantity;
 pub mod serving;
 pub mod training;
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use interval::{Interval, Provenance};
 pub use units::Bytes;
 pub use workload::Workload;
+
+use workload::{Method, ModelFacts, Task};
 
 /// The device that an estimate is made for: defaults and budgets depend on it.
 #[derive(Debug, Clone, PartialEq)]
@@ -186,5 +190,36 @@ pub enum EstimateError {
 /// # Errors
 /// When a value is impossible, parallelism does not divide the model, or a needed fact is missing.
 pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, EstimateError> {
-    serving::estimate(workload, device)
+    let _ = positive("batchSize", workload.batch_size)?;
+    let _ = positive("contextLength", workload.context_length)?;
+    if let Some(fraction) = workload.engine.memory_fraction
+        && !(fraction > 0.0 && fraction <= 1.0)
+    {
+        let reason = format!("must be above 0 and at most 1, not {fraction}");
+        return Err(EstimateError::Invalid { field: "engine.memoryFraction", reason });
+    }
+    let estimate = match (&workload.model, workload.method, workload.task) {
+        (_, Method::Reference, _) | (ModelFacts::Shape(_), _, _) => fallback::estimate(workload, device),
+        (ModelFacts::Known(model), _, task) => {
+            parallel::check(model, &workload.parallelism)?;
+            match task {
+                Task::Inference => serving::estimate(workload, model, device),
+                Task::Training => training::estimate(workload, device),
+            }
+        }
+    };
+    estimate.map(|mut estimate| {
+        estimate.terms.sort_by_key(|term| std::cmp::Reverse(term.bytes.likely));
+        estimate
+    })
+}
+
+/// Refuses zero and numbers that no run can have (2^40 sequences or tokens).
+fn positive(field: &'static str, value: Option<u64>) -> Result<Option<u64>, EstimateError> {
+    const MOST: u64 = 1 << 40;
+    match value {
+        Some(0) => Err(EstimateError::Invalid { field, reason: "must be at least 1, not 0".to_owned() }),
+        Some(n) if n > MOST => Err(EstimateError::Invalid { field, reason: format!("must be at most 2^40, not {n}") }),
+        other => Ok(other),
+    }
 }

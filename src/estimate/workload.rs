@@ -228,6 +228,8 @@ pub struct Training {
     pub reference_models: u64,
     /// Norms, activation functions and the like run as fused kernels (Liger, torch.compile).
     pub fused_kernels: bool,
+    /// Tensor-parallel ranks divide norms and residuals too (`--sequence-parallel`); the trainer's habit when unset.
+    pub sequence_parallel: Option<bool>,
 }
 
 macro_rules! named_enum {

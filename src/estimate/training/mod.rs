@@ -1,12 +1,71 @@
 //! The trainers' own memory rules, composed of terms.
+//!
+//! The peak of a step is the largest of its phases, not the sum of everything that ever exists: [`phases`] computes
+//! each on the worst rank. What was not declared is bounded by running the same rules with the cheapest and the
+//! dearest plausible settings ([`plan`]); the declared part is equal in all of them.
 
+mod lora;
+#[cfg(test)]
+mod models;
+mod phases;
+mod plan;
+mod policy;
+mod ranks;
+mod report;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::sync::Arc;
+
+use super::model::Model;
+use super::workload::ModelFacts;
 use super::{Device, Estimate, EstimateError, Workload};
+use phases::{Footprint, Load, Phase};
+use plan::{Plan, Scenario};
 
-/// Estimates a training workload.
+/// Estimates a training workload whose architecture is known.
 ///
 /// # Errors
-/// As [`super::estimate`].
+/// As [`super::estimate`]; for a model of which only the shape is known, [`EstimateError::Missing`].
 pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, EstimateError> {
-    let _ = (workload, device);
-    Err(EstimateError::Missing { field: "model", hint: "no trainer is implemented".to_owned() })
+    let ModelFacts::Known(model) = &workload.model else {
+        return Err(EstimateError::Missing {
+            field: "model",
+            hint: "the architecture is needed: name the model or give its config".to_owned(),
+        });
+    };
+    let model: &Arc<Model> = model;
+    validate::validate(workload, model)?;
+    let low = Plan::resolve(workload, model, Scenario::Low)?;
+    let likely = Plan::resolve(workload, model, Scenario::Likely)?;
+    let high = Plan::resolve(workload, model, Scenario::High)?;
+    let peaks = report::Peaks { low: worst(&low, model), likely: worst(&likely, model), high: worst(&high, model) };
+    Ok(report::estimate(workload, device, &peaks))
+}
+
+/// The rank with the largest peak.
+fn worst<'a>(plan: &'a Plan, model: &'a Model) -> Peak<'a> {
+    let last = plan.pipeline.saturating_sub(1);
+    let at = |stage: u64| {
+        let footprint = Footprint::of(plan, model, stage);
+        let (phase, load) = footprint.peak();
+        Peak { footprint, phase, load }
+    };
+    let mut best = at(0);
+    // The second stage has as many layers as the first and no embedding; only the ends can be worst.
+    if last > 0 {
+        let end = at(last);
+        if end.load.total() > best.load.total() {
+            best = end;
+        }
+    }
+    best
+}
+
+/// The worst rank of one scenario at its peak.
+struct Peak<'a> {
+    footprint: Footprint<'a>,
+    phase: Phase,
+    load: Load,
 }

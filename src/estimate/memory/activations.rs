@@ -1,0 +1,368 @@
+//! Tensors kept for the backward pass, per layer, from what PyTorch really saves.
+//!
+//! Everything is in bytes for one token; `split` is what tensor parallelism always divides (inner widths), `whole` is
+//! what it divides only with sequence parallelism (norms and the inputs of the projections).
+
+use crate::estimate::model::{Attention, Heads, LayerGroup, LinearState, Mlp};
+
+/// How the kernels of a trainer save tensors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kernels {
+    /// Bytes of an activation element in compute precision: 2, or 4 for fp32 training.
+    pub width: f64,
+    /// Norms and activation functions run as fused kernels and save their inputs only.
+    pub fused: bool,
+    /// Parameters and the residual stream are fp32 and every projection casts its own 16-bit copy of its input.
+    pub autocast: bool,
+    /// Keys and values are repeated to the number of query heads before the attention kernel.
+    pub expanded_kv: bool,
+    /// The base is frozen: its projections save no inputs, but its adapters do.
+    pub frozen: Option<Adapters>,
+}
+
+/// Which projections have trainable adapters, and how those cast their inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Adapters {
+    /// Bytes of the element that the adapter's input is cast to (4 for fp32 adapters, else 2).
+    pub width: f64,
+    /// Adapted query, key and value projections, each counted (0 to 3).
+    pub qkv: f64,
+    /// The output projection is adapted (0 or 1).
+    pub output: f64,
+    /// Adapted gate and up projections (0 to 2).
+    pub up: f64,
+    /// The down projection is adapted (0 or 1).
+    pub down: f64,
+    /// Dropout keeps a mask of 1 byte and a copy of each adapter's input.
+    pub dropout: bool,
+}
+
+impl Adapters {
+    /// Bytes for one element of the input of `count` adapters that read the same tensor.
+    fn inputs(self, count: f64) -> f64 {
+        if count <= 0.0 {
+            return 0.0;
+        }
+        if self.dropout {
+            return count * (self.width + 1.0 + if self.width > 2.0 { 2.0 } else { 0.0 });
+        }
+        // Adapters of the compute precision share their input; a cast makes one copy each.
+        if self.width > 2.0 { count * self.width } else { self.width }
+    }
+}
+
+/// Bytes for one token and layer.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Saved {
+    /// Divided by tensor parallelism.
+    pub split: f64,
+    /// Divided by tensor parallelism only together with sequence parallelism.
+    pub whole: f64,
+}
+
+impl Saved {
+    const fn split(split: f64) -> Self {
+        Self { split, whole: 0.0 }
+    }
+
+    const fn whole(whole: f64) -> Self {
+        Self { split: 0.0, whole }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { split: self.split + other.split, whole: self.whole + other.whole }
+    }
+
+    /// Bytes for one token on a rank of `tensor` ranks.
+    #[must_use]
+    pub fn on_rank(self, tensor: f64, sequence_parallel: bool) -> f64 {
+        self.split / tensor + if sequence_parallel { self.whole / tensor } else { self.whole }
+    }
+}
+
+/// What one layer saves without checkpointing.
+#[must_use]
+pub fn layer(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
+    let hidden = hidden as f64;
+    let norms = Saved::whole(group.norms as f64 * norm(hidden, kernels));
+    norms.plus(attention(&group.attention, hidden, kernels)).plus(mlp(&group.mlp, hidden, kernels))
+}
+
+/// What one layer saves when matrix products alternate between kept and recomputed and attention is kept.
+#[must_use]
+pub fn selective(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
+    let full = layer(group, hidden, kernels);
+    let (hidden, width) = (hidden as f64, kernels.width);
+    let mixing = match group.attention {
+        Attention::Full(heads)
+        | Attention::Sliding { heads, .. }
+        | Attention::Chunked { heads, .. }
+        | Attention::Cross(heads)
+        | Attention::SharedKv(heads)
+        | Attention::Encoder(heads) => {
+            let h = Widths::of(heads);
+            width * (h.query + h.value + h.output) + 4.0 * h.heads
+        }
+        _ => 0.45 * full.split,
+    };
+    let channel = match group.mlp {
+        Mlp::Dense { intermediate, .. } => width * intermediate as f64,
+        // Dispatch and combine are kept with half of the experts' products.
+        Mlp::Moe { top_k, intermediate, shared_intermediate, .. } => {
+            width * (top_k as f64 * (intermediate as f64 + hidden) + shared_intermediate as f64)
+        }
+        Mlp::None => 0.0,
+    };
+    let kept = Saved { split: mixing + channel, whole: 2.0 * width * hidden };
+    Saved { split: kept.split.min(full.split), whole: kept.whole.min(full.whole.max(width * hidden)) }
+}
+
+/// What one layer saves when it is checkpointed: its input.
+#[must_use]
+pub fn checkpoint(hidden: u64, kernels: &Kernels) -> Saved {
+    let width = if kernels.autocast { 4.0 } else { kernels.width };
+    Saved::whole(width * hidden as f64)
+}
+
+/// Temporaries of one layer inside backward: gradients of its widest tensors.
+#[must_use]
+pub fn backward(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
+    let inner = match group.mlp {
+        Mlp::Dense { intermediate, .. } => intermediate as f64,
+        Mlp::Moe { top_k, intermediate, shared_intermediate, .. } => {
+            (top_k as f64).mul_add(intermediate as f64, shared_intermediate as f64)
+        }
+        Mlp::None => 0.0,
+    };
+    Saved { split: 2.0 * kernels.width * inner, whole: 2.0 * kernels.width * hidden as f64 }
+}
+
+/// What the final norm and the input of the head save.
+#[must_use]
+pub fn head(hidden: u64, kernels: &Kernels) -> f64 {
+    let hidden = hidden as f64;
+    norm(hidden, kernels) + if kernels.frozen.is_some() { 0.0 } else { kernels.width * hidden }
+}
+
+/// One norm over `width` elements.
+fn norm(elements: f64, kernels: &Kernels) -> f64 {
+    let bytes = match (kernels.fused, kernels.frozen.is_some()) {
+        // The input alone; it is the residual stream.
+        (true, _) => kernels.width,
+        // An fp32 copy of the input; the normalised tensor too where the norm's weight is trained.
+        (false, true) => 4.0,
+        (false, false) if kernels.autocast => 8.0,
+        (false, false) => 4.0 + kernels.width,
+    };
+    elements * bytes
+}
+
+/// Elements for one token of the tensors around an attention kernel.
+#[derive(Debug, Clone, Copy)]
+struct Widths {
+    heads: f64,
+    query: f64,
+    key: f64,
+    value: f64,
+    output: f64,
+}
+
+impl Widths {
+    fn of(heads: Heads) -> Self {
+        let (query_heads, kv_heads) = (heads.heads as f64, heads.kv_heads as f64);
+        let (key_dim, value_dim) = (heads.key_dim as f64, heads.value_dim as f64);
+        Self {
+            heads: query_heads,
+            query: query_heads * key_dim,
+            key: kv_heads * key_dim,
+            value: kv_heads * value_dim,
+            output: query_heads * value_dim,
+        }
+    }
+}
+
+fn attention(attention: &Attention, hidden: f64, kernels: &Kernels) -> Saved {
+    match *attention {
+        Attention::Full(heads)
+        | Attention::Sliding { heads, .. }
+        | Attention::Chunked { heads, .. }
+        | Attention::Cross(heads)
+        | Attention::SharedKv(heads)
+        | Attention::Encoder(heads) => softmax(heads, hidden, kernels),
+        Attention::Latent { heads, latent, rope, nope, value, q_latent, .. } => {
+            let (heads, latent) = (heads as f64, latent as f64);
+            let key = heads * (nope.saturating_add(rope)) as f64;
+            let output = heads * value as f64;
+            let compressed = latent + q_latent.unwrap_or(0) as f64;
+            let widths = Widths { heads, query: key, key, value: output, output };
+            let inner = kernel(widths, kernels) + kernels.width * (output + key);
+            let latents = norm(compressed, kernels) + kernels.width * (compressed + rope as f64);
+            Saved { split: inner, whole: latents }.plus(inputs(hidden, kernels, 2.0))
+        }
+        Attention::Linear(state) | Attention::Mamba(state) => recurrent(state, hidden, kernels),
+        Attention::None => Saved::default(),
+    }
+}
+
+fn softmax(heads: Heads, hidden: f64, kernels: &Kernels) -> Saved {
+    let widths = Widths::of(heads);
+    let qk_norm = if heads.qk_norm { norm(widths.query + widths.key, kernels) } else { 0.0 };
+    let adapted = kernels.frozen.map_or(0.0, |adapters| {
+        let cast = adapters.inputs(adapters.output);
+        // 16-bit adapters of the output projection share their input with the attention kernel.
+        let shared = adapters.width <= 2.0 && !adapters.dropout;
+        if shared { 0.0 } else { cast * widths.output }
+    });
+    Saved::split(kernel(widths, kernels) + qk_norm + adapted).plus(inputs(hidden, kernels, 3.0))
+}
+
+/// Queries, keys, values, output and log-sum-exp that a flash kernel saves; the output is the next projection's input.
+fn kernel(widths: Widths, kernels: &Kernels) -> f64 {
+    let (key, value) = if kernels.expanded_kv { (widths.query, widths.output) } else { (widths.key, widths.value) };
+    // Under autocast rotary embeddings promote queries and keys to fp32 and the projection keeps its own input.
+    let (input_width, output_copies) =
+        if kernels.autocast && !kernels.fused { (4.0, 2.0) } else { (kernels.width, 1.0) };
+    (widths.query + key + value).mul_add(input_width, widths.output * kernels.width * output_copies)
+        + 4.0 * widths.heads
+}
+
+/// The input of `projections` matrices that read the same tensor of the residual stream's width.
+fn inputs(hidden: f64, kernels: &Kernels, projections: f64) -> Saved {
+    Saved::whole(match kernels.frozen {
+        Some(adapters) => hidden * adapters.inputs(adapters.qkv),
+        None if kernels.autocast && !kernels.fused => hidden * kernels.width * projections,
+        None => hidden * kernels.width,
+    })
+}
+
+fn recurrent(state: LinearState, hidden: f64, kernels: &Kernels) -> Saved {
+    // Convolution input and output, the gate, the mixer's output and its norm.
+    let channels = (state.conv_channels as f64).max(hidden);
+    Saved::split(kernels.width * 2.0 * channels + kernels.width * 2.0 * hidden + norm(hidden, kernels))
+        .plus(inputs(hidden, kernels, 1.0))
+}
+
+fn mlp(mlp: &Mlp, hidden: f64, kernels: &Kernels) -> Saved {
+    match *mlp {
+        Mlp::Dense { intermediate, gated } => dense(intermediate as f64, gated, hidden, kernels),
+        Mlp::Moe { experts, top_k, intermediate, shared_intermediate, gated } => {
+            let routed = dense(intermediate as f64, gated, hidden, &Kernels { autocast: false, ..*kernels });
+            let top_k = top_k as f64;
+            // Permuted inputs and the experts' outputs, for every expert that a token uses.
+            let permuted = top_k * 2.0 * kernels.width * hidden;
+            let shared = if shared_intermediate > 0 {
+                Saved::split(dense(shared_intermediate as f64, gated, hidden, kernels).split)
+            } else {
+                Saved::default()
+            };
+            let router = 4.0 * experts as f64 + if kernels.frozen.is_some() { 0.0 } else { kernels.width * hidden };
+            Saved { split: top_k * routed.split, whole: permuted + router }.plus(shared)
+        }
+        Mlp::None => Saved::default(),
+    }
+}
+
+fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
+    // Inputs of the activation function, of the product with the gate and of the last projection.
+    let trained: f64 = match (gated, kernels.fused) {
+        (true, false) => 4.0,
+        (true, true) => 3.0,
+        (false, _) => 2.0,
+    };
+    let Some(adapters) = kernels.frozen else {
+        let projections = if kernels.autocast && !kernels.fused && gated { 2.0 } else { 1.0 };
+        return Saved { split: trained * kernels.width * inner, whole: projections * kernels.width * hidden };
+    };
+    Saved {
+        split: ((trained - 1.0) * kernels.width + adapters.inputs(adapters.down)) * inner,
+        whole: adapters.inputs(adapters.up) * hidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EAGER: Kernels = Kernels { width: 2.0, fused: false, autocast: false, expanded_kv: true, frozen: None };
+
+    fn block(heads: Heads, mlp: Mlp, norms: u64) -> LayerGroup {
+        LayerGroup { count: 1, attention: Attention::Full(heads), mlp, norms, tensors: Vec::new() }
+    }
+
+    fn heads(heads: u64, kv_heads: u64, dim: u64, qk_norm: bool) -> Heads {
+        Heads { heads, kv_heads, key_dim: dim, value_dim: dim, qk_norm }
+    }
+
+    fn dense(intermediate: u64) -> Mlp {
+        Mlp::Dense { intermediate, gated: true }
+    }
+
+    fn llama3_8b() -> LayerGroup {
+        block(heads(32, 8, 128, false), dense(14336), 2)
+    }
+
+    /// Bytes of one layer over batch x sequence x hidden, the unit of published per-layer figures.
+    fn bsh(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> f64 {
+        layer(group, hidden, kernels).on_rank(1.0, false) / hidden as f64
+    }
+
+    fn close(actual: f64, expected: f64) {
+        assert!((actual / expected - 1.0).abs() < 0.005, "{actual} instead of {expected}");
+    }
+
+    #[test]
+    fn eager_blocks_save_what_the_saved_tensor_hooks_saw() {
+        close(bsh(&block(heads(32, 32, 128, false), dense(11008), 2), 4096, &EAGER), 45.53);
+        close(bsh(&llama3_8b(), 4096, &EAGER), 52.03);
+        close(bsh(&block(heads(28, 4, 128, false), dense(18944), 2), 3584, &EAGER), 66.32);
+        close(bsh(&block(heads(32, 8, 128, true), dense(12288), 2), 4096, &EAGER), 55.57);
+        close(bsh(&block(heads(64, 8, 128, true), dense(25600), 2), 5120, &EAGER), 79.71);
+        close(bsh(&block(heads(32, 8, 64, false), dense(8192), 2), 2048, &EAGER), 56.07);
+    }
+
+    #[test]
+    fn experts_save_for_every_expert_that_a_token_uses() {
+        let moe = |experts, top_k, intermediate| Mlp::Moe {
+            experts,
+            top_k,
+            intermediate,
+            shared_intermediate: 0,
+            gated: true,
+        };
+        close(bsh(&block(heads(32, 8, 128, false), moe(8, 2, 14336), 2), 4096, &EAGER), 88.06);
+        close(bsh(&block(heads(32, 4, 128, true), moe(128, 8, 768), 2), 2048, &EAGER), 102.04);
+    }
+
+    #[test]
+    fn autocast_keeps_fp32_residuals_and_a_cast_for_each_projection() {
+        close(bsh(&llama3_8b(), 4096, &Kernels { autocast: true, ..EAGER }), 70.03);
+    }
+
+    #[test]
+    fn adapters_can_save_more_than_full_training() {
+        let all = Adapters { width: 4.0, qkv: 3.0, output: 1.0, up: 2.0, down: 1.0, dropout: false };
+        let queries_and_values = Adapters { width: 4.0, qkv: 2.0, ..Adapters::default() };
+        let saved = |adapters| bsh(&llama3_8b(), 4096, &Kernels { frozen: Some(adapters), ..EAGER });
+        close(saved(all), 75.14);
+        close(saved(queries_and_values), 45.06);
+        close(saved(Adapters { width: 2.0, ..all }), 48.09);
+        close(saved(Adapters { width: 2.0, ..queries_and_values }), 39.05);
+        assert!(saved(all) > bsh(&llama3_8b(), 4096, &EAGER));
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_layers_input_and_selective_lies_between() {
+        let group = llama3_8b();
+        let full = checkpoint(4096, &EAGER).on_rank(1.0, false);
+        let selective = selective(&group, 4096, &EAGER).on_rank(1.0, false);
+        close(full, 2.0 * 4096.0);
+        assert!(selective > full && selective < 0.5 * layer(&group, 4096, &EAGER).on_rank(1.0, false));
+    }
+
+    #[test]
+    fn sequence_parallelism_divides_the_rest() {
+        let saved = layer(&llama3_8b(), 4096, &EAGER);
+        assert!(saved.on_rank(4.0, true) < saved.on_rank(4.0, false));
+        close(saved.on_rank(4.0, true) * 4.0, saved.on_rank(1.0, false));
+    }
+}

@@ -1,0 +1,424 @@
+//! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
+
+mod activation;
+mod pool;
+mod rules;
+
+pub use rules::CONSTANTS;
+
+use crate::estimate::dtype::DType;
+use crate::estimate::interval::{Interval, Provenance};
+use crate::estimate::memory::kv_cache::{CacheFormat, LayerCache};
+use crate::estimate::memory::weights::Storage;
+use crate::estimate::model::Model;
+use crate::estimate::parallel::{self, Stage};
+use crate::estimate::units::Bytes;
+use crate::estimate::workload::Workload;
+use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
+
+use pool::{Pool, Scheduling};
+use rules::Rules;
+
+/// Everything that one rank of one stage needs.
+struct Rank<'a> {
+    stage: &'a Stage<'a>,
+    weights: Interval,
+    activations: Interval,
+    non_torch: Interval,
+    graphs: Interval,
+    adapters: Interval,
+    pool: Pool,
+    token_bytes: f64,
+}
+
+/// What holds for all ranks.
+struct Plan<'a> {
+    workload: &'a Workload,
+    model: &'a Model,
+    device: &'a Device,
+    rules: &'static Rules,
+    context: u64,
+    tokens: u64,
+    sequences: u64,
+    fraction: f64,
+    usable: Bytes,
+    element: DType,
+    cache: CacheFormat,
+}
+
+/// Estimates a vLLM server.
+///
+/// # Errors
+/// When parallelism does not divide the model, or the context is neither given nor known from the model.
+pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> Result<Estimate, EstimateError> {
+    let plan = Plan::new(workload, model, device)?;
+    let stages = parallel::stages(model, workload.parallelism.pipeline, workload.engine.layer_partition.as_deref())?;
+    let ranks: Vec<Rank<'_>> = stages.iter().map(|stage| plan.rank(stage)).collect();
+    let worst = ranks
+        .iter()
+        .max_by_key(|rank| (rank.fixed() + plan.request(rank, 1)).likely)
+        .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
+    Ok(plan.assemble(worst, &ranks))
+}
+
+impl<'a> Plan<'a> {
+    fn new(workload: &'a Workload, model: &'a Model, device: &'a Device) -> Result<Self, EstimateError> {
+        let engine = &workload.engine;
+        let rules = rules::likely(engine.version);
+        let defaults = rules::batch_defaults(device);
+        let context =
+            workload.context_length.or(model.max_position_embeddings).ok_or_else(|| EstimateError::Missing {
+                field: "contextLength",
+                hint: "neither `--max-model-len` nor the model's own maximum is known; add `--max-model-len`"
+                    .to_owned(),
+            })?;
+        let fraction = engine.memory_fraction.unwrap_or(rules.memory_fraction);
+        let element = compute_format(workload, model);
+        let stored = element.bytes();
+        let cache = CacheFormat {
+            element: workload.kv_cache_dtype.map_or(stored, DType::bytes),
+            conv: stored,
+            state: stored,
+            tensor: workload.parallelism.tensor,
+            speculative: engine.speculative_tokens,
+        };
+        Ok(Self {
+            workload,
+            model,
+            device,
+            rules,
+            context,
+            tokens: engine.max_num_batched_tokens.unwrap_or(defaults.tokens),
+            sequences: engine.max_num_seqs.unwrap_or(defaults.sequences),
+            fraction,
+            usable: device.visible.scale(fraction),
+            element,
+            cache,
+        })
+    }
+
+    fn rank(&self, stage: &'a Stage<'a>) -> Rank<'a> {
+        let engine = &self.workload.engine;
+        let drafts = if engine.speculative_tokens > 0 && stage.is_last() { self.model.mtp.as_slice() } else { &[] };
+        let layers =
+            stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
+        let caches: Vec<(u64, LayerCache)> =
+            layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
+        let pool = Pool::new(&caches, self.scheduling());
+        let token_bytes = caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum();
+        Rank {
+            stage,
+            weights: self.weights(stage, drafts),
+            activations: self.activations(stage),
+            non_torch: self.non_torch(),
+            graphs: self.graphs(),
+            adapters: self.adapters(stage),
+            pool,
+            token_bytes,
+        }
+    }
+
+    const fn scheduling(&self) -> Scheduling {
+        let block_size = match self.workload.engine.block_size {
+            Some(size) if size > 0 => size,
+            _ => 16,
+        };
+        Scheduling {
+            block_size,
+            batched_tokens: self.tokens,
+            state_pages: self.rules.state_pages + self.workload.engine.speculative_tokens,
+            tokens_by_concurrency: self.rules.tokens_by_concurrency,
+        }
+    }
+
+    fn storage(&self) -> Storage<'a> {
+        Storage {
+            dtype: self.element,
+            quantization: self.workload.quantization.as_ref().or(self.model.quantization.as_ref()),
+            parallelism: self.workload.parallelism,
+            fused: true,
+        }
+    }
+
+    /// Weights of the stage, the rotary table, less what is kept on the host; a given checkpoint size corrects the sum.
+    fn weights(&self, stage: &Stage<'_>, drafts: &[crate::estimate::model::LayerGroup]) -> Interval {
+        let storage = self.storage();
+        let drafts: Bytes = drafts.iter().map(|group| storage.layer(group).times(group.count)).sum();
+        let bytes = storage.stage(self.model, stage) + drafts + rotary_table(self.model, self.element);
+        let bytes = bytes - self.workload.engine.cpu_offload;
+        let quantized = storage.quantization.is_some();
+        if quantized { Interval::spread(bytes, 0.02, 0.03) } else { Interval::spread(bytes, 0.003, 0.004) }
+    }
+
+    fn activations(&self, stage: &Stage<'_>) -> Interval {
+        let version = self.workload.engine.version;
+        let peak = |rules: &Rules, tokens: u64, sequences: u64| {
+            let profile = activation::Profile {
+                tokens: tokens as f64,
+                sequences: sequences as f64,
+                element: self.element.bytes(),
+                sampler: rules.sampler,
+                tensor: self.workload.parallelism.tensor as f64,
+                expert: self.workload.parallelism.expert as f64,
+            };
+            activation::peak(self.model, stage, &profile)
+        };
+        let peaks = rules::candidates(version).iter().map(|rules| peak(rules, self.tokens, self.sequences));
+        let (low, high) = peaks.fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p), high.max(p)));
+        let likely = peak(self.rules, self.tokens, self.sequences);
+        Interval::new(Bytes::from_f64(low * 0.75), Bytes::from_f64(likely), Bytes::from_f64(high * 1.15))
+    }
+
+    fn non_torch(&self) -> Interval {
+        let split = &self.workload.parallelism;
+        let (low, likely, high) = rules::non_torch(split.tensor, split.pipeline, self.device);
+        Interval::new(Bytes::from_gib(low), Bytes::from_gib(likely), Bytes::from_gib(high))
+    }
+
+    /// The graph estimate that recent versions subtract; nothing where graphs live outside the budget or are off.
+    fn graphs(&self) -> Interval {
+        if self.workload.engine.enforce_eager || !self.rules.graphs_in_budget {
+            return Interval::ZERO;
+        }
+        let low = if self.workload.engine.version.is_some() { 0.04 } else { 0.0 };
+        Interval::new(Bytes::from_gib(low), Bytes::from_gib(0.4), Bytes::from_gib(1.5))
+    }
+
+    /// LoRA slots: both low-rank matrices of every linear layer, in 16 bit.
+    fn adapters(&self, stage: &Stage<'_>) -> Interval {
+        let engine = &self.workload.engine;
+        if engine.max_loras == 0 {
+            return Interval::ZERO;
+        }
+        let linear = stage.layers.iter().flat_map(|(n, group)| group.tensors.iter().map(move |tensor| (*n, tensor)));
+        let widths: f64 = linear
+            .filter(|(_, tensor)| tensor.kind == crate::estimate::model::TensorKind::Linear)
+            .map(|(n, tensor)| n as f64 * (tensor.rows as f64 + tensor.cols as f64))
+            .sum();
+        let slots = engine.max_loras as f64 * engine.max_lora_rank as f64 * widths * self.element.bytes();
+        Interval::spread(Bytes::from_f64(slots), 0.5, 1.5)
+    }
+
+    /// Cache for `requests` of the full context.
+    fn request(&self, rank: &Rank<'_>, requests: u64) -> Interval {
+        Interval::exact(Bytes::from_f64(rank.pool.request_bytes(self.context) * requests as f64))
+    }
+
+    /// The pool that the engine will have on this rank.
+    fn pool_bytes(&self, rank: &Rank<'_>) -> Bytes {
+        let left = self.usable - rank.fixed().likely;
+        self.workload.engine.kv_cache_memory.unwrap_or(left)
+    }
+
+    fn assemble(&self, worst: &Rank<'_>, ranks: &[Rank<'_>]) -> Estimate {
+        let one = self.request(worst, 1);
+        let fixed = worst.fixed();
+        let required = fixed + self.workload.engine.kv_cache_memory.map_or(one, |pool| one.max(Interval::exact(pool)));
+        let wanted = fixed + self.request(worst, self.workload.batch_size.unwrap_or(1).max(1));
+        let split = &self.workload.parallelism;
+        Estimate {
+            per_gpu: PerGpu { required, wanted: wanted.max(required), reserved: self.reserved(worst, required) },
+            usable: if self.workload.engine.kv_cache_memory.is_some() { self.device.visible } else { self.usable },
+            terms: self.terms(worst, one),
+            serving: Some(self.detail(worst, ranks)),
+            training: None,
+            worst_rank: worst.stage.describe(),
+            refusals: self.refusals(worst, one),
+            notes: self.notes(),
+            gpus: [split.tensor, split.pipeline, split.data].iter().fold(1, |n, degree| n.saturating_mul(*degree)),
+        }
+    }
+
+    /// The whole budget, plus graphs where they live outside it, plus the process's context.
+    fn reserved(&self, worst: &Rank<'_>, required: Interval) -> Interval {
+        if self.workload.engine.kv_cache_memory.is_some() {
+            return required;
+        }
+        let outside = !self.rules.graphs_in_budget && !self.workload.engine.enforce_eager;
+        let graphs = if outside { (0.04, 0.8, 2.0) } else { (0.0, 0.1, 1.0) };
+        let gib = |extra: f64| self.usable + Bytes::from_gib(extra);
+        let _ = worst;
+        Interval::new(gib(graphs.0 - 2.0).min(self.usable), gib(graphs.1), gib(graphs.2))
+    }
+
+    fn terms(&self, worst: &Rank<'_>, one: Interval) -> Vec<Term> {
+        let split = &self.workload.parallelism;
+        let gathered = [
+            (
+                TermName::Weights,
+                worst.weights,
+                Provenance::Exact,
+                format!("stored tensors / tensor parallel {}", split.tensor),
+            ),
+            (
+                TermName::KvCache,
+                one,
+                Provenance::Exact,
+                format!("1 request × {} tokens × {:.0} B, in blocks", self.context, worst.token_bytes),
+            ),
+            (
+                TermName::Activations,
+                worst.activations,
+                Provenance::Calibrated,
+                format!(
+                    "profile run of {} tokens, sampler on {} × {} logits",
+                    self.tokens, self.sequences, self.model.vocab_size
+                ),
+            ),
+            (
+                TermName::Comm,
+                worst.non_torch,
+                Provenance::Calibrated,
+                "memory outside torch, communication buffers".to_owned(),
+            ),
+            (
+                TermName::CudaGraphs,
+                worst.graphs,
+                Provenance::Calibrated,
+                "graph memory estimate inside the budget".to_owned(),
+            ),
+            (
+                TermName::Adapters,
+                worst.adapters,
+                Provenance::Derived,
+                format!("{} LoRA slots of rank {}", self.workload.engine.max_loras, self.workload.engine.max_lora_rank),
+            ),
+        ];
+        gathered
+            .into_iter()
+            .filter(|(_, bytes, _, _)| bytes.high > Bytes::ZERO)
+            .map(|(name, bytes, provenance, formula)| Term { name, bytes, formula, provenance })
+            .collect()
+    }
+
+    fn detail(&self, worst: &Rank<'_>, ranks: &[Rank<'_>]) -> ServingDetail {
+        let pool = ranks.iter().map(|rank| self.pool_bytes(rank)).min().unwrap_or_default();
+        let over_ranks = |count: &dyn Fn(&Rank<'_>) -> u64| ranks.iter().map(count).min().unwrap_or(0);
+        let bytes = |rank: &Rank<'_>| self.pool_bytes(rank).as_f64();
+        let tokens = over_ranks(&|rank| rank.pool.printed_tokens(bytes(rank), self.context));
+        let most = self.model.max_position_embeddings.unwrap_or(1 << 24).max(self.context);
+        let concurrency =
+            ranks.iter().map(|rank| rank.pool.concurrency(bytes(rank), self.context)).fold(f64::INFINITY, f64::min);
+        ServingDetail {
+            weights_bytes: worst.weights.likely,
+            non_kv_bytes: worst.fixed().likely,
+            kv_pool_bytes: pool,
+            kv_bytes_per_token: Bytes::from_f64(worst.token_bytes),
+            kv_tokens: tokens,
+            max_context: over_ranks(&|rank| rank.pool.max_context(bytes(rank), most)),
+            expected_log: vec![
+                format!("Model loading took {:.2} GiB memory", worst.weights.likely.gib()),
+                format!("Available KV cache memory: {:.2} GiB", pool.gib()),
+                format!("GPU KV cache size: {} tokens", thousands(tokens)),
+                format!("Maximum concurrency for {} tokens per request: {concurrency:.2}x", thousands(self.context)),
+            ],
+        }
+    }
+
+    /// Start-up checks whose outcome is certain.
+    fn refusals(&self, worst: &Rank<'_>, one: Interval) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        if self.element == DType::Bf16
+            && self.workload.dtype == Some(DType::Bf16)
+            && self.device.compute_capability.is_some_and(|capability| capability < (8, 0))
+        {
+            refusals.push(Refusal {
+                code: "DTYPE_UNSUPPORTED",
+                message: format!(
+                    "bfloat16 needs compute capability 8.0, {} has less: use --dtype float16",
+                    self.device.product
+                ),
+            });
+        }
+        let pool = self.usable - worst.fixed().low;
+        let given = self.workload.engine.kv_cache_memory;
+        if let Some(given) = given
+            && given < one.low
+        {
+            refusals.push(Refusal {
+                code: "KV_BELOW_ONE_REQUEST",
+                message: format!(
+                    "one request of {} tokens needs {:.2} of cache, {given:.2} is given",
+                    self.context, one.low
+                ),
+            });
+        } else if given.is_none() && worst.fixed().low <= self.usable && pool < one.low {
+            refusals.push(Refusal {
+                code: "KV_BELOW_ONE_REQUEST",
+                message: format!(
+                    "one request of {} tokens needs {:.2} of cache, at most {pool:.2} is left",
+                    self.context, one.low
+                ),
+            });
+        }
+        refusals
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.workload.context_length.is_none() {
+            notes.push(format!("no context length is given: vLLM takes the model's own, {} tokens", self.context));
+        }
+        if self.workload.engine.version.is_none() {
+            notes.push(
+                "the vLLM version is not known: recent versions are assumed, which widens the estimate".to_owned(),
+            );
+        }
+        if self.workload.engine.memory_fraction.is_none() {
+            notes.push(format!("--gpu-memory-utilization is not given: the default of {} is assumed", self.fraction));
+        }
+        notes
+    }
+}
+
+impl Rank<'_> {
+    /// Everything but the cache.
+    fn fixed(&self) -> Interval {
+        self.weights + self.activations + self.non_torch + self.graphs + self.adapters
+    }
+}
+
+/// The format that weights are loaded and activations computed in: fp32 checkpoints are served in 16 bit.
+fn compute_format(workload: &Workload, model: &Model) -> DType {
+    workload.dtype.unwrap_or(match model.dtype {
+        DType::Fp16 => DType::Fp16,
+        _ => DType::Bf16,
+    })
+}
+
+/// The table of rotary cosines and sines, shared by all layers: one row a position.
+fn rotary_table(model: &Model, element: DType) -> Bytes {
+    use crate::estimate::model::Attention;
+    let width = model.layers.iter().find_map(|group| match group.attention {
+        Attention::Full(heads) | Attention::Sliding { heads, .. } | Attention::Chunked { heads, .. } => {
+            Some(heads.key_dim)
+        }
+        Attention::Latent { rope, .. } => Some(rope),
+        _ => None,
+    });
+    let positions = model.max_position_embeddings.unwrap_or(0).min(1 << 22);
+    Bytes::from_f64(positions as f64 * width.unwrap_or(0) as f64 * element.bytes())
+}
+
+/// `476,016`, as the engine prints counts.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_printed_with_separators() {
+        assert_eq!([thousands(0), thousands(999), thousands(476_016)], ["0", "999", "476,016"]);
+    }
+}

@@ -1,0 +1,255 @@
+//! What is computed with: the declared settings, and what each scenario assumes about the rest.
+
+use super::policy::{Family, Policy};
+use crate::estimate::memory::activations::Kernels;
+use crate::estimate::model::{Model, TensorKind};
+use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Sharding};
+use crate::estimate::{EstimateError, Workload};
+
+use super::lora::Targets;
+
+/// How much the settings that were not declared are thought to cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scenario {
+    /// The cheapest plausible.
+    Low,
+    /// The trainers' defaults.
+    Likely,
+    /// The dearest plausible.
+    High,
+}
+
+/// What is recomputed in backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recompute {
+    /// As declared.
+    Declared(Checkpointing),
+    /// Not declared: between everything and nothing.
+    Unknown,
+}
+
+/// Bytes a token, layer and hidden unit when nothing is known about checkpointing: the reference formula's scale of
+/// 7.0 elements of 2 bytes.
+pub(super) const UNKNOWN_ACTIVATION_BYTES: f64 = 14.0;
+
+/// Micro-batch of a trainer that was given none: the smallest, and the default of the Hugging Face trainer.
+const UNDECLARED_BATCH: (u64, u64) = (1, 8);
+
+/// Everything that memory depends on beside the model, resolved for one scenario.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// Tokens of a micro-batch on one rank.
+    pub(super) tokens: f64,
+    pub(super) tensor: f64,
+    pub(super) pipeline: u64,
+    pub(super) expert: f64,
+    /// Tensor-parallel ranks inside one expert.
+    pub(super) expert_tensor: f64,
+    /// Ranks that sharded states of dense parameters are divided over.
+    pub(super) shards: f64,
+    /// The same for routed experts.
+    pub(super) expert_shards: f64,
+    pub(super) family: Family,
+    pub(super) sharding: Sharding,
+    pub(super) policy: Policy,
+    pub(super) optimizer: Optimizer,
+    pub(super) recompute: Recompute,
+    pub(super) loss: Loss,
+    pub(super) kernels: Kernels,
+    pub(super) sequence_parallel: bool,
+    /// Gradients of earlier micro-batches exist while a later one runs.
+    pub(super) accumulates: bool,
+    /// Micro-batches of one step; bounds those in flight in a pipeline.
+    pub(super) micro_batches: Option<f64>,
+    pub(super) bucket_copy: bool,
+    /// The optimizer step copies the trainable parameters once.
+    pub(super) foreach: bool,
+    pub(super) offload: bool,
+    pub(super) reference_models: f64,
+    pub(super) adapters: Option<AdapterPlan>,
+    /// Cheapest settings of bucket sizes and prefetching.
+    pub(super) frugal: bool,
+    /// Share of the allocated peak that the allocator holds on top.
+    pub(super) fragmentation: f64,
+    /// Factor on activations, logits and transients: error of the rules themselves.
+    pub(super) error: f64,
+}
+
+/// Low-rank adapters of a plan.
+#[derive(Debug, Clone)]
+pub(super) struct AdapterPlan {
+    pub(super) rank: u64,
+    pub(super) targets: Targets,
+    /// Bytes of an adapter's parameter and gradient, and of one of its states.
+    pub(super) width: f64,
+    /// Bytes of a parameter of the frozen base that is quantized.
+    pub(super) quantized: Option<f64>,
+    pub(super) saved: Vec<String>,
+}
+
+/// NF4 in blocks of 64: half a byte and an fp32 scale for each block, or an 8-bit scale when scales are quantized too.
+const NF4: f64 = 0.5 + 4.0 / 64.0;
+const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
+
+/// Allocator slack over the allocated peak: plain segments, then expandable ones.
+const FRAGMENTATION: [[f64; 3]; 2] = [[0.01, 0.06, 0.16], [0.005, 0.03, 0.07]];
+
+impl Scenario {
+    const fn pick<T: Copy>(self, values: [T; 3]) -> T {
+        let [low, likely, high] = values;
+        match self {
+            Self::Low => low,
+            Self::Likely => likely,
+            Self::High => high,
+        }
+    }
+}
+
+/// How states are divided when nothing was said.
+pub(super) const fn assumed_sharding(workload: &Workload) -> Sharding {
+    let parallelism = workload.parallelism;
+    if let Some(sharding) = workload.training.sharding {
+        return sharding;
+    }
+    if parallelism.tensor > 1 || parallelism.pipeline > 1 || parallelism.expert > 1 {
+        Sharding::Megatron
+    } else if parallelism.data > 1 {
+        Sharding::Fsdp
+    } else {
+        Sharding::None
+    }
+}
+
+impl Plan {
+    pub(super) fn resolve(workload: &Workload, model: &Model, scenario: Scenario) -> Result<Self, EstimateError> {
+        let training = &workload.training;
+        let parallelism = workload.parallelism;
+        let sequence = workload.context_length.ok_or_else(|| EstimateError::Missing {
+            field: "contextLength",
+            hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
+        })?;
+        let undeclared = scenario.pick([UNDECLARED_BATCH.0, UNDECLARED_BATCH.0, UNDECLARED_BATCH.1]);
+        let batch = workload.batch_size.unwrap_or(undeclared);
+        let sharding = match (training.sharding, scenario) {
+            (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
+            _ => assumed_sharding(workload),
+        };
+        let family = Family::of(sharding);
+        let precision = training.precision.unwrap_or(Precision::MixedBf16);
+        let policy = match scenario {
+            Scenario::Low => Policy::cheapest(precision, family),
+            Scenario::Likely | Scenario::High => Policy::of(precision, family),
+        };
+        let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy));
+        let (tensor, context, data) = (parallelism.tensor as f64, parallelism.context as f64, parallelism.data as f64);
+        let expert = parallelism.expert as f64;
+        let expert_tensor = if expert <= data * context { tensor } else { 1.0 };
+        let divided = !matches!(sharding, Sharding::None | Sharding::Ddp);
+        let shards = if divided { data * context } else { 1.0 };
+        let expert_shards = if divided { (tensor * context * data / (expert * expert_tensor)).max(1.0) } else { 1.0 };
+        let slack = if training.expandable_segments { FRAGMENTATION[1] } else { FRAGMENTATION[0] };
+        Ok(Self {
+            tokens: batch as f64 * sequence as f64 / context,
+            tensor,
+            pipeline: parallelism.pipeline,
+            expert,
+            expert_tensor,
+            shards,
+            expert_shards,
+            family,
+            sharding,
+            policy,
+            optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
+            recompute: recompute(training.checkpointing, scenario),
+            loss: training.loss.unwrap_or(scenario.pick([Loss::Chunked, Loss::Default, Loss::Default])),
+            kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
+            sequence_parallel: sequence_parallel(workload, family, scenario),
+            accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
+            micro_batches: training.micro_batches.map(|count| count as f64),
+            bucket_copy: sharding == Sharding::Ddp && scenario != Scenario::Low,
+            foreach: scenario == Scenario::High && matches!(family, Family::Torch | Family::Fsdp),
+            offload: training.cpu_offload,
+            reference_models: training.reference_models as f64,
+            adapters,
+            frugal: scenario == Scenario::Low,
+            fragmentation: scenario.pick(slack),
+            error: scenario.pick([0.93, 1.0, 1.06]),
+        })
+    }
+
+    /// Ranks that the parameters themselves are divided over: dense and expert ones.
+    pub(super) const fn weight_shards(&self) -> (f64, f64) {
+        match self.sharding {
+            Sharding::Zero3 | Sharding::Fsdp | Sharding::Hsdp => (self.shards, self.expert_shards),
+            _ => (1.0, 1.0),
+        }
+    }
+}
+
+const fn recompute(declared: Option<Checkpointing>, scenario: Scenario) -> Recompute {
+    match (declared, scenario) {
+        (Some(checkpointing), _) => Recompute::Declared(checkpointing),
+        (None, Scenario::Low) => Recompute::Declared(Checkpointing::Full),
+        (None, Scenario::Likely) => Recompute::Unknown,
+        (None, Scenario::High) => Recompute::Declared(Checkpointing::None),
+    }
+}
+
+fn sequence_parallel(workload: &Workload, family: Family, scenario: Scenario) -> bool {
+    workload.training.sequence_parallel.unwrap_or(match scenario {
+        Scenario::Low => true,
+        Scenario::Likely => matches!(family, Family::Megatron | Family::Fsdp),
+        Scenario::High => false,
+    })
+}
+
+fn kernels(
+    workload: &Workload,
+    policy: Policy,
+    family: Family,
+    adapters: Option<&AdapterPlan>,
+    scenario: Scenario,
+) -> Kernels {
+    let habit = match scenario {
+        Scenario::Low => true,
+        Scenario::Likely => family == Family::Megatron,
+        Scenario::High => false,
+    };
+    let fused = workload.training.fused_kernels || habit;
+    let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
+    Kernels {
+        width: policy.compute,
+        fused,
+        autocast: policy.autocast > 0.0 && frozen.is_none(),
+        expanded_kv: !fused,
+        frozen,
+    }
+}
+
+impl AdapterPlan {
+    fn resolve(workload: &Workload, model: &Model, lora: &crate::estimate::workload::Lora, policy: Policy) -> Self {
+        let pure = workload.training.precision == Some(Precision::Bf16) && !lora.fp32_adapters;
+        Self {
+            rank: lora.rank,
+            targets: Targets::resolve(lora, model),
+            width: if lora.fp32_adapters {
+                4.0
+            } else if pure {
+                2.0
+            } else {
+                policy.weight.max(2.0)
+            },
+            quantized: lora.quantized_base.then_some(if lora.double_quantization { NF4_DOUBLE } else { NF4 }),
+            saved: lora.modules_to_save.clone(),
+        }
+    }
+
+    /// Whether a tensor's module is trained in full besides the adapters.
+    pub(super) fn saves(&self, module: &str, kind: TensorKind) -> bool {
+        self.saved.iter().any(|saved| {
+            saved == module
+                || (saved == "embed_tokens" && kind == TensorKind::Embedding)
+                || (saved == "lm_head" && kind == TensorKind::Head)
+        })
+    }
+}

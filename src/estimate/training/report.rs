@@ -1,0 +1,239 @@
+//! From the peaks of three scenarios to terms, intervals and sentences.
+
+use super::Peak;
+use super::phases::{Load, Phase};
+use super::plan::{Recompute, UNKNOWN_ACTIVATION_BYTES, assumed_sharding};
+use super::policy::Family;
+use crate::estimate::memory::comm;
+use crate::estimate::workload::{Optimizer, Precision, Sharding};
+use crate::estimate::{
+    Bytes, Device, Estimate, Interval, PerGpu, Provenance, Term, TermName, TrainingDetail, Workload,
+};
+
+/// The worst rank at its peak, for the cheapest, the usual and the dearest settings.
+pub(super) struct Peaks<'a> {
+    pub(super) low: Peak<'a>,
+    pub(super) likely: Peak<'a>,
+    pub(super) high: Peak<'a>,
+}
+
+impl Peaks<'_> {
+    fn interval(&self, bytes: impl Fn(&Load) -> f64) -> Interval {
+        let of = |peak: &Peak<'_>| Bytes::from_f64(bytes(&peak.load));
+        Interval::new(of(&self.low), of(&self.likely), of(&self.high))
+    }
+
+    fn fragmentation(&self) -> Interval {
+        let of = |peak: &Peak<'_>| Bytes::from_f64(peak.load.total() * peak.footprint.plan.fragmentation);
+        Interval::new(of(&self.low), of(&self.likely), of(&self.high))
+    }
+}
+
+pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) -> Estimate {
+    let gpus = gpus(workload);
+    let allocated = peaks.interval(Load::total);
+    let fragmentation = peaks.fragmentation();
+    let (context, nccl) = (comm::training_context(), comm::nccl(gpus, groups(workload)));
+    let mut terms = allocator_terms(peaks);
+    terms.extend([
+        term(
+            TermName::Fragmentation,
+            fragmentation,
+            format!("{:.1}% of the allocated peak", 100.0 * peaks.likely.footprint.plan.fragmentation),
+            Provenance::Calibrated,
+        ),
+        term(TermName::Runtime, context, "CUDA context and kernels".to_owned(), Provenance::Calibrated),
+        term(
+            TermName::Comm,
+            nccl,
+            format!("NCCL: {gpus} GPUs, {} groups of ranks", groups(workload)),
+            Provenance::Calibrated,
+        ),
+    ]);
+    terms.retain(|term| term.bytes.high > Bytes::ZERO);
+    terms.sort_by(|a, b| b.bytes.likely.cmp(&a.bytes.likely).then(a.name.cmp(&b.name)));
+    // Summed from the rounded terms, so that a reader's own addition gives the same number.
+    let likely = terms.iter().map(|term| term.bytes.likely).sum();
+    let outside = context + nccl;
+    let required = Interval::new(
+        allocated.low + fragmentation.low + outside.low,
+        likely,
+        allocated.high + fragmentation.high + outside.high,
+    );
+    Estimate {
+        per_gpu: PerGpu { required, wanted: required, reserved: allocated + fragmentation },
+        usable: device.visible,
+        terms,
+        serving: None,
+        training: Some(detail(&peaks.likely)),
+        worst_rank: worst_rank(peaks),
+        refusals: Vec::new(),
+        notes: notes(workload, peaks),
+        gpus,
+    }
+}
+
+fn detail(peak: &Peak<'_>) -> TrainingDetail {
+    let end = peak.footprint.load(Phase::Step);
+    TrainingDetail {
+        parameters_bytes: Bytes::from_f64(peak.load.weights + peak.load.adapters),
+        gradients_bytes: Bytes::from_f64(end.gradients),
+        optimizer_bytes: Bytes::from_f64(peak.load.optimizer),
+        activations_bytes: Bytes::from_f64(peak.footprint.load(Phase::Loss).activations),
+        peak_allocated_bytes: Bytes::from_f64(peak.load.total()),
+        peak_phase: peak.phase.name(),
+    }
+}
+
+fn term(name: TermName, bytes: Interval, formula: String, provenance: Provenance) -> Term {
+    Term { name, bytes, formula, provenance }
+}
+
+fn allocator_terms(peaks: &Peaks<'_>) -> Vec<Term> {
+    let footprint = &peaks.likely.footprint;
+    let plan = footprint.plan;
+    let recompute =
+        if matches!(plan.recompute, Recompute::Unknown) { Provenance::Assumed } else { Provenance::Derived };
+    vec![
+        term(TermName::Weights, peaks.interval(|load| load.weights), weights_formula(peaks), Provenance::Exact),
+        term(
+            TermName::Adapters,
+            peaks.interval(|load| load.adapters),
+            format!("{:.4e} adapter parameters", footprint.rank.adapters),
+            Provenance::Exact,
+        ),
+        term(
+            TermName::Gradients,
+            peaks.interval(|load| load.gradients),
+            footprint.gradients.formula(),
+            Provenance::Derived,
+        ),
+        term(TermName::Optimizer, peaks.interval(|load| load.optimizer), optimizer_formula(peaks), Provenance::Derived),
+        term(TermName::Activations, peaks.interval(|load| load.activations), activations_formula(peaks), recompute),
+        term(
+            TermName::Logits,
+            peaks.interval(|load| load.logits),
+            footprint.cross_entropy.formula(),
+            Provenance::Derived,
+        ),
+        term(TermName::Transient, peaks.interval(|load| load.transient), transient_formula(peaks), Provenance::Derived),
+    ]
+}
+
+fn divided(shards: f64) -> String {
+    if shards > 1.0 { format!(" / {shards} ranks") } else { String::new() }
+}
+
+fn weights_formula(peaks: &Peaks<'_>) -> String {
+    let footprint = &peaks.likely.footprint;
+    let (plan, rank) = (footprint.plan, &footprint.rank);
+    let mut parts = Vec::new();
+    let mut part = |parameters: f64, width: f64, what: &str| {
+        if parameters > 0.0 {
+            parts.push(format!("{parameters:.4e} {what} x {width} B"));
+        }
+    };
+    part(rank.trained.total(), plan.policy.weight, "parameters");
+    part(rank.frozen.total(), plan.policy.frozen, "frozen parameters");
+    if let Some(width) = plan.adapters.as_ref().and_then(|adapters| adapters.quantized) {
+        part(rank.quantized.total(), width, "quantized parameters");
+    }
+    format!("({}){}", parts.join(" + "), divided(plan.weight_shards().0))
+}
+
+fn optimizer_formula(peaks: &Peaks<'_>) -> String {
+    let footprint = &peaks.likely.footprint;
+    let plan = footprint.plan;
+    format!(
+        "{:.4e} trainable parameters x {:.3} B ({}){}",
+        footprint.rank.trainable().total(),
+        footprint.optimizer_bytes_per_parameter(),
+        plan.optimizer.name(),
+        divided(plan.shards),
+    )
+}
+
+fn activations_formula(peaks: &Peaks<'_>) -> String {
+    let footprint = &peaks.likely.footprint;
+    let (plan, rank) = (footprint.plan, &footprint.rank);
+    let layers: f64 = rank.layers.iter().map(|(count, _)| count).sum();
+    let bytes: f64 = rank.layers.iter().map(|(count, group)| count * footprint.kept_per_token(group)).sum();
+    let flight =
+        if rank.in_flight > 1.0 { format!(" x {} micro-batches in flight", rank.in_flight) } else { String::new() };
+    let mode = match plan.recompute {
+        Recompute::Declared(checkpointing) => format!("checkpointing {}", checkpointing.name()),
+        Recompute::Unknown => format!("checkpointing not declared: {UNKNOWN_ACTIVATION_BYTES} B a hidden unit"),
+    };
+    let (tokens, each) = (plan.tokens, bytes / layers.max(1.0));
+    format!("{tokens} tokens x {layers} layers x {each:.0} B{flight} ({mode}), and one layer at work")
+}
+
+fn transient_formula(peaks: &Peaks<'_>) -> String {
+    let plan = peaks.likely.footprint.plan;
+    let rank = &peaks.likely.footprint.rank;
+    match peaks.likely.phase {
+        Phase::Step => format!("copies in the optimizer step over {:.4e} parameters", rank.trainable().total()),
+        _ if plan.shards > 1.0 => format!(
+            "gathered by {}: layer of {:.3e} and root of {:.3e} parameters",
+            plan.sharding.name(),
+            rank.block,
+            rank.root
+        ),
+        _ => "temporaries of the backward pass".to_owned(),
+    }
+}
+
+/// GPUs of the replica.
+fn gpus(workload: &Workload) -> u64 {
+    let p = workload.parallelism;
+    p.tensor.saturating_mul(p.pipeline).saturating_mul(p.context).saturating_mul(p.data)
+}
+
+/// Kinds of process groups that own communicators.
+fn groups(workload: &Workload) -> u64 {
+    let p = workload.parallelism;
+    [p.tensor, p.pipeline, p.data, p.context, p.expert].iter().map(|&degree| u64::from(degree > 1)).sum()
+}
+
+fn worst_rank(peaks: &Peaks<'_>) -> String {
+    let footprint = &peaks.likely.footprint;
+    let stages = footprint.plan.pipeline;
+    if stages > 1 {
+        format!("pipeline stage {} of {stages}", footprint.rank.stage.saturating_add(1))
+    } else {
+        String::new()
+    }
+}
+
+fn notes(workload: &Workload, peaks: &Peaks<'_>) -> Vec<String> {
+    let training = &workload.training;
+    let mut notes = Vec::new();
+    let mut assume = |missing: bool, text: String| {
+        if missing {
+            notes.push(text);
+        }
+    };
+    assume(workload.batch_size.is_none(), "batchSize is not declared: 1 to 8 samples a GPU assumed".to_owned());
+    assume(training.precision.is_none(), format!("precision is not declared: {} assumed", Precision::MixedBf16.name()));
+    assume(training.optimizer.is_none(), format!("optimizer is not declared: {} assumed", Optimizer::AdamW.name()));
+    let sharding = assumed_sharding(workload);
+    assume(
+        training.sharding.is_none() && sharding != Sharding::None,
+        format!("sharding is not declared: {} assumed", sharding.name()),
+    );
+    assume(
+        training.checkpointing.is_none(),
+        "checkpointing is not declared: low assumes full, high assumes none".to_owned(),
+    );
+    assume(training.loss.is_none(), "loss is not declared: low assumes chunks, high all logits at once".to_owned());
+    let plan = peaks.likely.footprint.plan;
+    assume(
+        plan.adapters.as_ref().is_some_and(|adapters| adapters.targets.unmatched),
+        "no LoRA target names a module of this model: the usual targets were taken".to_owned(),
+    );
+    assume(
+        workload.parallelism.tensor > 1 && plan.family == Family::Torch,
+        "tensor parallelism without a sharding: the trainer's own rules are not known".to_owned(),
+    );
+    notes
+}

@@ -1,0 +1,178 @@
+//! What must hold for training estimates.
+
+use std::sync::Arc;
+
+use super::models::{llama2_7b, llama3_8b, llama32_1b, llama32_3b, qwen3_06b};
+use super::*;
+use crate::estimate::units::Bytes;
+use crate::estimate::workload::*;
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+fn h100() -> Device {
+    Device { product: "NVIDIA-H100-80GB-HBM3".to_owned(), visible: Bytes::from_gib(79.2), compute_capability: None }
+}
+
+fn workload(model: Model, batch: u64, sequence: u64) -> Workload {
+    Workload {
+        task: Task::Training,
+        model: ModelFacts::Known(Arc::new(model)),
+        parallelism: Parallelism::default(),
+        dtype: None,
+        quantization: None,
+        kv_cache_dtype: None,
+        context_length: Some(sequence),
+        batch_size: Some(batch),
+        engine: Engine::default(),
+        training: Training::default(),
+        method: Method::Auto,
+    }
+}
+
+fn run(workload: &Workload) -> Estimate {
+    estimate(workload, &h100()).unwrap()
+}
+
+fn allocated(workload: &Workload) -> f64 {
+    run(workload).training.unwrap().peak_allocated_bytes.gib()
+}
+
+fn mixed(batch: u64, sequence: u64) -> Workload {
+    let mut workload = workload(llama2_7b(), batch, sequence);
+    workload.training.precision = Some(Precision::MixedBf16);
+    workload
+}
+
+fn sharded(mut workload: Workload, sharding: Sharding, data: u64) -> Workload {
+    workload.training.sharding = Some(sharding);
+    workload.parallelism.data = data;
+    workload
+}
+
+#[test]
+fn states_take_sixteen_bytes_a_parameter_before_activations() {
+    let mut workload = mixed(1, 1);
+    workload.training.optimizer = Some(Optimizer::AdamW);
+    let detail = run(&workload).training.unwrap();
+    let states = (detail.parameters_bytes + detail.gradients_bytes + detail.optimizer_bytes).as_f64();
+    assert!((states / 6_738_415_616.0 - 16.0).abs() < 1e-6, "{states}");
+}
+
+#[test]
+fn llama2_7b_unsharded_is_surely_too_big_for_eighty_gib() {
+    assert!(run(&mixed(4, 4096)).per_gpu.required.low > Bytes::from_gib(80.0));
+}
+
+#[test]
+fn llama2_7b_over_four_gpus_fits_likely() {
+    let required = run(&sharded(mixed(4, 4096), Sharding::Zero3, 4)).per_gpu.required;
+    assert!(required.low < Bytes::from_gib(60.0), "{}", required.low);
+    assert!(required.likely < Bytes::from_gib(79.0), "{}", required.likely);
+}
+
+#[test]
+fn fully_sharded_over_four_gpus_takes_thirty_gib_each() {
+    let mut workload = sharded(mixed(1, 2048), Sharding::Fsdp, 4);
+    workload.training.checkpointing = Some(Checkpointing::Full);
+    let likely = run(&workload).per_gpu.required.likely.gib();
+    assert!((28.0..=35.0).contains(&likely), "{likely}");
+}
+
+#[test]
+fn terms_sum_to_the_requirement_and_allocated_reserved_and_device_totals_are_apart() {
+    let estimate = run(&sharded(mixed(4, 4096), Sharding::Fsdp, 8));
+    let sum: Bytes = estimate.terms.iter().map(|term| term.bytes.likely).sum();
+    assert_eq!(sum, estimate.per_gpu.required.likely);
+    let allocated = estimate.training.as_ref().unwrap().peak_allocated_bytes;
+    assert!(allocated < estimate.per_gpu.reserved.likely);
+    assert!(estimate.per_gpu.reserved.likely < estimate.per_gpu.required.likely);
+    assert!(estimate.terms.iter().all(|term| !term.formula.is_empty()));
+    assert_eq!(estimate.gpus, 8);
+}
+
+/// Step peaks of PyTorch's own memory tracker over the real modules on fake tensors.
+#[test]
+fn step_peaks_match_the_tracked_ones() {
+    let rows: [(Model, u64, u64, Precision, Checkpointing, Loss, f64); 11] = [
+        (llama32_1b(), 1, 2048, Precision::Bf16, Checkpointing::None, Loss::Default, 13.377),
+        (llama32_1b(), 1, 2048, Precision::Bf16, Checkpointing::Full, Loss::Default, 10.186),
+        (llama32_1b(), 1, 2048, Precision::MixedBf16, Checkpointing::None, Loss::Default, 23.718),
+        (llama32_1b(), 1, 2048, Precision::MixedBf16, Checkpointing::Full, Loss::Default, 20.372),
+        (llama32_1b(), 4, 2048, Precision::Bf16, Checkpointing::Full, Loss::Default, 19.289),
+        (llama32_3b(), 2, 4096, Precision::Bf16, Checkpointing::None, Loss::Default, 59.657),
+        (llama32_3b(), 4, 768, Precision::Bf16, Checkpointing::None, Loss::Default, 33.591),
+        (llama32_1b(), 1, 2048, Precision::Bf16, Checkpointing::Full, Loss::Chunked, 10.186),
+        (llama32_3b(), 2, 4096, Precision::Bf16, Checkpointing::Full, Loss::Chunked, 25.405),
+        (llama32_1b(), 1, 8192, Precision::Bf16, Checkpointing::Full, Loss::Default, 19.337),
+        (qwen3_06b(), 1, 4096, Precision::Bf16, Checkpointing::None, Loss::Default, 18.431),
+    ];
+    for (model, batch, sequence, precision, checkpointing, loss, expected) in rows {
+        let mut workload = workload(model, batch, sequence);
+        workload.training.precision = Some(precision);
+        workload.training.checkpointing = Some(checkpointing);
+        workload.training.loss = Some(loss);
+        let actual = allocated(&workload);
+        let error = actual / expected - 1.0;
+        assert!(error.abs() < 0.02, "{batch}x{sequence} {precision:?} {checkpointing:?}: {actual} for {expected}");
+    }
+}
+
+#[test]
+fn the_phase_with_the_peak_is_named() {
+    let mut workload = workload(llama32_1b(), 4, 2048);
+    workload.training.checkpointing = Some(Checkpointing::Full);
+    assert_eq!(run(&workload).training.unwrap().peak_phase, "forward");
+    workload.batch_size = Some(1);
+    workload.context_length = Some(16);
+    assert_ne!(run(&workload).training.unwrap().peak_phase, "forward");
+}
+
+#[test]
+fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
+    let mut workload = workload(llama3_8b(), 1, 512);
+    let mut lora = Lora {
+        rank: 16,
+        targets: Vec::new(),
+        quantized_base: false,
+        double_quantization: false,
+        fp32_adapters: true,
+        dropout: false,
+        modules_to_save: Vec::new(),
+    };
+    workload.training.lora = Some(lora.clone());
+    let plain = run(&workload).training.unwrap().parameters_bytes.gib();
+    lora.quantized_base = true;
+    workload.training.lora = Some(lora);
+    let quantized = run(&workload).training.unwrap().parameters_bytes.gib();
+    assert!((plain - 8.03e9 * 2.0 / GIB).abs() < 0.1, "{plain}");
+    // Linear layers in 4 bit, embedding and head (1.05e9) in 16.
+    assert!((quantized - (6.98e9 * 0.5625 + 1.05e9 * 2.0) / GIB).abs() < 0.1, "{quantized}");
+}
+
+#[test]
+fn impossible_values_are_refused_with_the_field() {
+    let invalid = estimate(&mixed(0, 4096), &h100()).unwrap_err();
+    assert!(matches!(invalid, EstimateError::Invalid { field: "batchSize", .. }), "{invalid}");
+    let mut workload = mixed(1, 4096);
+    workload.context_length = None;
+    let missing = estimate(&workload, &h100()).unwrap_err();
+    assert!(matches!(missing, EstimateError::Missing { field: "contextLength", .. }), "{missing}");
+    let mut workload = mixed(1, 4096);
+    workload.parallelism.tensor = 3;
+    assert!(matches!(estimate(&workload, &h100()), Err(EstimateError::Parallelism(_))));
+    workload.parallelism = Parallelism { pipeline: 33, ..Parallelism::default() };
+    assert!(matches!(estimate(&workload, &h100()), Err(EstimateError::Parallelism(_))));
+    workload.parallelism = Parallelism { expert: 2, ..Parallelism::default() };
+    assert!(matches!(estimate(&workload, &h100()), Err(EstimateError::Parallelism(_))));
+}
+
+#[test]
+fn absurd_sizes_saturate() {
+    let mut workload = mixed(u64::MAX, u64::MAX);
+    assert_eq!(run(&workload).per_gpu.required.high, Bytes(u64::MAX));
+    workload.parallelism.data = u64::MAX;
+    workload.parallelism.context = u64::MAX;
+    workload.training.sharding = Some(Sharding::Zero3);
+    let estimate = run(&workload);
+    assert!(estimate.per_gpu.required.low <= estimate.per_gpu.required.high);
+}

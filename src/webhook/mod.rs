@@ -1,0 +1,18 @@
+//! The admission server: TLS, two review endpoints, probes and metrics.
+//!
+//! A review's way is decode, evaluate, encode, inline in the connection's task: it takes microseconds and waits for
+//! nothing but its own body.
+
+mod app;
+mod decide;
+mod error;
+mod gauges;
+mod handler;
+mod health;
+mod limits;
+mod router;
+pub mod server;
+mod shim;
+pub mod tls;
+
+pub use app::App;
