@@ -5,3 +5,5 @@
 
 mod serving;
 mod statistics;
+mod support;
+mod training;
