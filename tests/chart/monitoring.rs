@@ -158,7 +158,9 @@ fn what_gpus_show_is_held_against_the_estimate_of_the_workload() {
         let prefix = if number == 0 { "" } else { "exported_" };
         // Two GPUs, of which the fuller counts: 8 and 6 GiB against an estimate of 10.
         for (gpu, mib) in [(0, 8192), (1, 6144)] {
-            let name = format!(r#"DCGM_FI_DEV_FB_USED{{gpu="{gpu}",{prefix}namespace="ml",{prefix}pod="{pod}",{prefix}container="main"}}"#);
+            let name = format!(
+                r#"DCGM_FI_DEV_FB_USED{{gpu="{gpu}",{prefix}namespace="ml",{prefix}pod="{pod}",{prefix}container="main"}}"#
+            );
             series.push(serde_json::json!({"series": name, "values": format!("{mib}x5")}));
         }
         for (bound, gib) in [("likely", 10_u64), ("high", 7)] {
@@ -172,13 +174,9 @@ fn what_gpus_show_is_held_against_the_estimate_of_the_workload() {
     // An idle GPU and somebody else's pod match nothing.
     series.push(serde_json::json!({"series": r#"DCGM_FI_DEV_FB_USED{gpu="2"}"#, "values": "0x5"}));
     series.push(serde_json::json!({"series": r#"DCGM_FI_DEV_FB_USED{namespace="x",pod="y"}"#, "values": "900x5"}));
-    let used: Vec<_> = ratios
-        .iter()
-        .map(|sample| serde_json::json!({"labels": sample["labels"], "value": 8_u64 << 30}))
-        .collect();
-    let expectation = |title: &str, samples: &[Value]| {
-        serde_json::json!({"expr": query(title), "eval_time": "5m", "exp_samples": samples})
-    };
+    let used: Vec<_> =
+        ratios.iter().map(|sample| serde_json::json!({"labels": sample["labels"], "value": 8_u64 << 30})).collect();
+    let expectation = |title: &str, samples: &[Value]| serde_json::json!({"expr": query(title), "eval_time": "5m", "exp_samples": samples});
     let expectations = [
         expectation("Used over estimated (A)", &ratios),
         expectation("Reserved: estimated and used (B)", &used),
