@@ -1,7 +1,6 @@
 //! `vramguard check`: the workloads in manifests against the GPUs of a cluster.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,9 +13,9 @@ use super::exit::Exit;
 use super::manifests;
 use super::output::{self, Format};
 use super::render::table;
+use crate::decide::Policy;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
-use crate::decide::Policy;
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
 use crate::spec::{kinds, yaml};
