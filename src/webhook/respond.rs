@@ -6,7 +6,6 @@ use crate::decide::{Decision, Report, Verdict};
 use crate::spec::kinds::Template;
 use crate::spec::patch;
 use crate::spec::review::Response;
-use crate::telemetry::VERSION;
 
 /// HTTP status of a refusal: understood, and not allowed.
 const FORBIDDEN: u16 = 403;
@@ -39,9 +38,7 @@ pub(super) fn verdicts(uid: &str, reports: &[(&Template, Report)], worst: &Repor
 /// validating endpoint does, once all mutation is done.
 pub(super) fn annotations(uid: &str, reports: &[(&Template, Report)], worst: &Report) -> Response {
     let Some((template, _)) = reports.first() else { return Response::allow(uid) };
-    let model = worst.workload.as_ref().map_or("", |workload| workload.model.as_str());
-    let record = patch::record(model, worst.estimate.as_ref(), worst.verdict, VERSION);
-    let patch = patch::annotate(&template.pod, &record);
+    let patch = patch::annotate(&template.pod, &patch::record(worst));
     Response { patch, ..Response::allow(uid) }
 }
 
