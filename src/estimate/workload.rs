@@ -230,6 +230,12 @@ pub struct Training {
     pub fused_kernels: bool,
     /// Tensor-parallel ranks divide norms and residuals too (`--sequence-parallel`); the trainer's habit when unset.
     pub sequence_parallel: Option<bool>,
+    /// Model chunks on one pipeline rank (interleaved schedule); 1 when unset.
+    pub virtual_stages: Option<u64>,
+    /// Attention scores exist as a matrix: eager or unfused attention instead of a flash kernel.
+    pub eager_attention: bool,
+    /// Hidden dropout keeps its masks.
+    pub dropout: bool,
 }
 
 macro_rules! named_enum {

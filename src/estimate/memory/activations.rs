@@ -18,6 +18,10 @@ pub struct Kernels {
     pub expanded_kv: bool,
     /// The base is frozen: its projections save no inputs, but its adapters do.
     pub frozen: Option<Adapters>,
+    /// Length of a sequence whose attention scores are kept as a matrix; none with a flash kernel.
+    pub scores: Option<f64>,
+    /// Masks of hidden dropout are kept, a byte an element, after both halves of a layer.
+    pub dropout: bool,
 }
 
 /// Which projections have trainable adapters, and how those cast their inputs.
@@ -84,7 +88,8 @@ impl Saved {
 #[must_use]
 pub fn layer(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
     let hidden = hidden as f64;
-    let norms = Saved::whole(group.norms as f64 * norm(hidden, kernels));
+    let masks = if kernels.dropout { 2.0 * hidden } else { 0.0 };
+    let norms = Saved::whole(group.norms as f64 * norm(hidden, kernels) + masks);
     norms.plus(attention(&group.attention, hidden, kernels)).plus(mlp(&group.mlp, hidden, kernels))
 }
 
@@ -222,8 +227,13 @@ fn kernel(widths: Widths, kernels: &Kernels) -> f64 {
     // Under autocast rotary embeddings promote queries and keys to fp32 and the projection keeps its own input.
     let (input_width, output_copies) =
         if kernels.autocast && !kernels.fused { (4.0, 2.0) } else { (kernels.width, 1.0) };
-    (widths.query + key + value).mul_add(input_width, widths.output * kernels.width * output_copies)
-        + 4.0 * widths.heads
+    let scores = match kernels.scores {
+        // Probabilities, and with dropout their mask and the dropped copy; eager softmax runs in fp32 first.
+        Some(length) if kernels.fused => length * widths.heads * if kernels.dropout { 5.0 } else { kernels.width },
+        Some(length) => length * widths.heads * (4.0 + kernels.width),
+        None => 4.0 * widths.heads,
+    };
+    (widths.query + key + value).mul_add(input_width, widths.output * kernels.width * output_copies) + scores
 }
 
 /// The input of `projections` matrices that read the same tensor of the residual stream's width.
@@ -283,7 +293,7 @@ fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
 mod tests {
     use super::*;
 
-    const EAGER: Kernels = Kernels { width: 2.0, fused: false, autocast: false, expanded_kv: true, frozen: None };
+    const EAGER: Kernels = Kernels { width: 2.0, fused: false, autocast: false, expanded_kv: true, frozen: None, scores: None, dropout: false };
 
     fn block(heads: Heads, mlp: Mlp, norms: u64) -> LayerGroup {
         LayerGroup { count: 1, attention: Attention::Full(heads), mlp, norms, tensors: Vec::new() }

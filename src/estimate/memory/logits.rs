@@ -5,8 +5,9 @@ use crate::estimate::workload::Loss;
 /// Bytes for one logit when all of them exist at once: kept fp32 log-probabilities, their gradient and the fp32 copy
 /// that is being differentiated (4 + 4 + 4).
 const WHOLE: f64 = 12.0;
-/// The same in a vocabulary-parallel loss that works in place: 16-bit logits, fp32 probabilities, fp32 gradient.
-const VOCABULARY_PARALLEL: f64 = 10.0;
+/// The same in a vocabulary-parallel loss that works in place: fp32 probabilities that become the gradient, and its
+/// 16-bit copy.
+const IN_PLACE: f64 = 6.0;
 /// Extra copies of soft-capped logits: the scaled logits and their tanh, both kept.
 const SOFTCAP: f64 = 6.0;
 /// Chunks of a chunked loss.
@@ -39,7 +40,7 @@ impl CrossEntropy {
     /// Bytes for one logit when all exist.
     #[must_use]
     pub fn bytes_per_logit(&self) -> f64 {
-        let base = if self.in_place { VOCABULARY_PARALLEL } else { WHOLE };
+        let base = if self.in_place { IN_PLACE } else { WHOLE };
         base + if self.softcap { SOFTCAP } else { 0.0 }
     }
 
@@ -69,6 +70,10 @@ impl CrossEntropy {
         let (tokens, vocabulary) = (self.tokens, self.vocabulary);
         match self.loss {
             Loss::Default => format!("{tokens} tokens x {vocabulary} vocabulary x {} B", self.bytes_per_logit()),
+            Loss::Chunked if self.recomputed_chunks => {
+                let width = self.bytes_per_logit();
+                format!("{tokens} tokens x {vocabulary} vocabulary x {width} B / {CHUNKS} chunks")
+            }
             Loss::Chunked => format!("{tokens} tokens x {vocabulary} vocabulary x {CHUNKED_KEPT} B (chunked)"),
             Loss::Fused => format!("one chunk of {tokens} tokens x {vocabulary} vocabulary, fused, with gradients"),
         }

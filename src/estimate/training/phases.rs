@@ -115,7 +115,7 @@ impl<'a> Footprint<'a> {
             ..Load::default()
         };
         let error = self.plan.error;
-        match phase {
+        let mut load = match phase {
             Phase::Loss => Load {
                 activations: error * self.kept(),
                 logits: if self.rank.last { error * self.cross_entropy.bytes() } else { 0.0 },
@@ -140,7 +140,9 @@ impl<'a> Footprint<'a> {
                 }
             }
             Phase::Step => Load { transient: self.step_transient(), ..resting },
-        }
+        };
+        load.transient += self.plan.workspace;
+        load
     }
 
     /// The phase with the peak and its load.

@@ -42,6 +42,8 @@ pub(super) struct Plan {
     pub(super) tokens: f64,
     pub(super) tensor: f64,
     pub(super) pipeline: u64,
+    /// Model chunks on one pipeline rank.
+    pub(super) virtual_stages: f64,
     pub(super) expert: f64,
     /// Tensor-parallel ranks inside one expert.
     pub(super) expert_tensor: f64,
@@ -71,6 +73,8 @@ pub(super) struct Plan {
     pub(super) frugal: bool,
     /// Share of the allocated peak that the allocator holds on top.
     pub(super) fragmentation: f64,
+    /// Workspaces of cuBLAS and fused kernels that the allocator holds all the time, bytes.
+    pub(super) workspace: f64,
     /// Factor on activations, logits and transients: error of the rules themselves.
     pub(super) error: f64,
 }
@@ -92,7 +96,11 @@ const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
 /// Allocator slack over the allocated peak: plain segments, then expandable ones.
-const FRAGMENTATION: [[f64; 3]; 2] = [[0.01, 0.06, 0.16], [0.005, 0.03, 0.07]];
+const FRAGMENTATION: [[f64; 3]; 2] = [[0.01, 0.12, 0.22], [0.005, 0.04, 0.08]];
+
+/// Workspaces in the allocator, MiB.
+const WORKSPACE: [f64; 3] = [32.0, 96.0, 256.0];
+const MIB: f64 = 1_048_576.0;
 
 impl Scenario {
     const fn pick<T: Copy>(self, values: [T; 3]) -> T {
@@ -152,6 +160,7 @@ impl Plan {
             tokens: batch as f64 * sequence as f64 / context,
             tensor,
             pipeline: parallelism.pipeline,
+            virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
             expert,
             expert_tensor,
             shards,
@@ -173,6 +182,7 @@ impl Plan {
             adapters,
             frugal: scenario == Scenario::Low,
             fragmentation: scenario.pick(slack),
+            workspace: scenario.pick(WORKSPACE) * MIB,
             error: scenario.pick([0.93, 1.0, 1.06]),
         })
     }
@@ -223,6 +233,8 @@ fn kernels(
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
+        scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
+        dropout: workload.training.dropout,
     }
 }
 
