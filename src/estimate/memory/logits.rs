@@ -10,6 +10,10 @@ const WHOLE: f64 = 12.0;
 const IN_PLACE: f64 = 6.0;
 /// Extra copies of soft-capped logits: the scaled logits and their tanh, both kept.
 const SOFTCAP: f64 = 6.0;
+/// What transformers before 4.46 holds besides: a contiguous shifted copy and the fp32 output.
+const SHIFTED: f64 = 6.0;
+/// A loss over tensor-parallel shards that is not in place makes one more fp32 copy.
+const SHARDED: f64 = 4.0;
 /// Chunks of a chunked loss.
 const CHUNKS: f64 = 8.0;
 /// 16-bit logits of all chunks and their 16-bit gradients, which a chunked loss keeps.
@@ -28,6 +32,10 @@ pub struct CrossEntropy {
     pub hidden: f64,
     /// Logits are soft-capped.
     pub softcap: bool,
+    /// Logits are divided over tensor-parallel ranks.
+    pub sharded: bool,
+    /// Old versions of transformers hold the fp32 logits and a shifted copy besides.
+    pub shifted_copy: bool,
     /// The loss is divided over tensor-parallel ranks and works in place.
     pub in_place: bool,
     /// Chunks recompute their logits, so that only one chunk ever exists.
@@ -41,7 +49,9 @@ impl CrossEntropy {
     #[must_use]
     pub fn bytes_per_logit(&self) -> f64 {
         let base = if self.in_place { IN_PLACE } else { WHOLE };
-        base + if self.softcap { SOFTCAP } else { 0.0 }
+        let sharded = if self.sharded && !self.in_place { SHARDED } else { 0.0 };
+        let shifted = if self.shifted_copy && !self.in_place { SHIFTED } else { 0.0 };
+        base + sharded + shifted + if self.softcap { SOFTCAP } else { 0.0 }
     }
 
     /// Bytes at the peak.
@@ -91,6 +101,8 @@ mod tests {
             vocabulary: 128_256.0,
             hidden: 4096.0,
             softcap: false,
+            sharded: false,
+            shifted_copy: false,
             in_place: false,
             recomputed_chunks: false,
             head_gradient: Some(2.0),

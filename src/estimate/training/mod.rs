@@ -14,6 +14,7 @@ mod ranks;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trainers;
 mod validate;
 
 use std::sync::Arc;

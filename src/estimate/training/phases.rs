@@ -86,19 +86,22 @@ impl<'a> Footprint<'a> {
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
+            sharded: plan.tensor > 1.0,
+            shifted_copy: plan.shifted_logits,
             in_place: plan.family == Family::Megatron,
-            recomputed_chunks: plan.frugal,
+            recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
         let unsharding = Unsharding {
-            sharding: if plan.offload { Sharding::Fsdp } else { plan.sharding },
-            shards: if plan.offload { plan.shards.max(2.0) } else { plan.shards },
+            sharding: if plan.offloads_weights() { Sharding::Fsdp } else { plan.sharding },
+            shards: if plan.offloads_weights() { plan.shards.max(2.0) } else { plan.shards },
             block: rank.block,
             root: rank.root,
             parameters: rank.parameters(),
             trainable: trainable.total(),
             width: gathered_width(plan, &rank),
             reduce_width: reduce,
+            root_apart: plan.frugal || plan.habits.root_apart,
             frugal: plan.frugal,
         };
         let states = States::of(plan.optimizer, rank.matrices);
@@ -160,7 +163,7 @@ impl<'a> Footprint<'a> {
     /// Bytes of the base model's parameters, frozen and trained, with frozen reference models.
     pub(super) fn weights(&self) -> f64 {
         let plan = self.plan;
-        if plan.offload {
+        if plan.offloads_weights() {
             return 0.0;
         }
         let shards = plan.weight_shards();
@@ -171,7 +174,7 @@ impl<'a> Footprint<'a> {
             plan.reference_models * plan.policy.compute * self.rank.trained.over(shards)
         };
         plan.policy.weight * self.rank.trained.over(shards)
-            + plan.policy.frozen * self.rank.frozen.over(shards)
+            + plan.frozen_width() * self.rank.frozen.over(shards)
             + quantized * self.rank.quantized.over(shards)
             + reference
     }
@@ -206,7 +209,7 @@ impl<'a> Footprint<'a> {
     }
 
     fn offload_gradients(&self) -> bool {
-        self.plan.offload && Gradients::divided(self.plan.sharding)
+        self.plan.offloads_weights() && Gradients::divided(self.plan.sharding)
     }
 
     fn gradients_in(&self, phase: Phase) -> f64 {

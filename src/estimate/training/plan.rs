@@ -7,6 +7,8 @@ use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Shard
 use crate::estimate::{EstimateError, Workload};
 
 use super::lora::Targets;
+use super::phases::Load;
+use super::trainers::Habits;
 
 /// How much the settings that were not declared are thought to cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +73,11 @@ pub(super) struct Plan {
     pub(super) adapters: Option<AdapterPlan>,
     /// Cheapest settings of bucket sizes and prefetching.
     pub(super) frugal: bool,
-    /// Share of the allocated peak that the allocator holds on top.
-    pub(super) fragmentation: f64,
+    /// What the allocator holds on top, as shares of what rests and of what comes and goes.
+    pub(super) slack: (f64, f64),
+    /// Logits of an old version of transformers.
+    pub(super) shifted_logits: bool,
+    pub(super) habits: Habits,
     /// Workspaces of cuBLAS and fused kernels that the allocator holds all the time, bytes.
     pub(super) workspace: f64,
     /// Factor on activations, logits and transients: error of the rules themselves.
@@ -95,8 +100,11 @@ pub(super) struct AdapterPlan {
 const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
-/// Allocator slack over the allocated peak: plain segments, then expandable ones.
-const FRAGMENTATION: [[f64; 3]; 2] = [[0.01, 0.12, 0.22], [0.005, 0.04, 0.08]];
+/// Allocator slack over what rests and what comes and goes: plain segments, compiled or fused kernels, which allocate
+/// fewer sizes, and expandable segments.
+const PLAIN: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.24), (0.09, 0.40)];
+const FUSED: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.15), (0.09, 0.32)];
+const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 
 /// Workspaces in the allocator, MiB.
 const WORKSPACE: [f64; 3] = [32.0, 96.0, 256.0];
@@ -155,7 +163,12 @@ impl Plan {
         let divided = !matches!(sharding, Sharding::None | Sharding::Ddp);
         let shards = if divided { data * context } else { 1.0 };
         let expert_shards = if divided { (tensor * context * data / (expert * expert_tensor)).max(1.0) } else { 1.0 };
-        let slack = if training.expandable_segments { FRAGMENTATION[1] } else { FRAGMENTATION[0] };
+        let slack = match (training.expandable_segments, training.fused_kernels) {
+            (true, _) => EXPANDABLE,
+            (false, true) => FUSED,
+            (false, false) => PLAIN,
+        };
+        let habits = Habits::of(training.trainer.as_deref());
         Ok(Self {
             tokens: batch as f64 * sequence as f64 / context,
             tensor,
@@ -181,10 +194,30 @@ impl Plan {
             reference_models: training.reference_models as f64,
             adapters,
             frugal: scenario == Scenario::Low,
-            fragmentation: scenario.pick(slack),
+            slack: scenario.pick(slack),
+            shifted_logits: scenario == Scenario::High && matches!(family, Family::Torch | Family::DeepSpeed),
+            habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: scenario.pick([0.93, 1.0, 1.06]),
+            error: scenario.pick([0.95, 1.0, 1.05]),
         })
+    }
+
+    /// Bytes that the allocator holds but cannot use, for a load.
+    pub(super) fn fragmentation(&self, load: &Load) -> f64 {
+        let at_work = load.activations + load.logits + load.transient;
+        self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
+    }
+
+    /// Whether parameters live on the host, not only the optimizer's states.
+    pub(super) const fn offloads_weights(&self) -> bool {
+        self.offload && !matches!(self.sharding, Sharding::Megatron | Sharding::Zero1 | Sharding::Zero2)
+    }
+
+    /// Bytes of a frozen parameter that is not quantized.
+    pub(super) fn frozen_width(&self) -> f64 {
+        let prepared = self.adapters.as_ref().is_some_and(|adapters| adapters.quantized.is_some());
+        let upcast = prepared && self.habits.upcast_unquantized && self.family == Family::Torch && !self.frugal;
+        if upcast { 4.0 } else { self.policy.frozen }
     }
 
     /// Ranks that the parameters themselves are divided over: dense and expert ones.
@@ -230,6 +263,8 @@ fn kernels(
     Kernels {
         width: policy.compute,
         fused,
+        gathered_inputs: family == Family::Fsdp,
+        fused_norms: Habits::of(workload.training.trainer.as_deref()).native_norms && scenario != Scenario::High,
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
