@@ -201,6 +201,7 @@ impl Default for Engine {
 
 /// Training settings; `None` means that nothing was said.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a trainer")]
 pub struct Training {
     /// Optimizer by its usual name.
     pub optimizer: Option<Optimizer>,

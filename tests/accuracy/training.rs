@@ -46,7 +46,8 @@ fn degree(row: &Value, name: &str) -> u64 {
 }
 
 fn sharding(row: &Value) -> (Sharding, Parallelism) {
-    let (tensor, pipeline, context, expert) = (degree(row, "tp"), degree(row, "pp"), degree(row, "cp"), degree(row, "ep"));
+    let (tensor, pipeline, context, expert) =
+        (degree(row, "tp"), degree(row, "pp"), degree(row, "cp"), degree(row, "ep"));
     let gpus = degree(row, "num_gpus");
     let others = tensor * pipeline * context;
     let (sharding, data) = if text(row, "framework").to_ascii_lowercase().contains("megatron") {
@@ -187,7 +188,8 @@ fn compare(row: &Value) -> Option<Row> {
 
 #[test]
 fn measured_runs_with_declared_settings() {
-    let rows: Vec<Row> = rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| compare(&row)).collect();
+    let rows: Vec<Row> =
+        rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| compare(&row)).collect();
     let all = support::print("training runs that declare batch, sequence, GPUs and checkpointing", &rows);
     assert!(all.count > 50, "{all:?}");
 }
@@ -269,7 +271,8 @@ fn megatron(row: &Value) -> Option<Row> {
     }
     let per_rank = model.layer_count() / pipeline;
     let chunk = argument(row, "num-layers-per-virtual-pipeline-stage");
-    let unfused = matches!(said(row, "attention-backend"), "unfused" | "local") || said(row, "transformer-impl") == "local";
+    let unfused =
+        matches!(said(row, "attention-backend"), "unfused" | "local") || said(row, "transformer-impl") == "local";
     let training = Training {
         optimizer: Some(Optimizer::AdamW),
         precision: Some(Precision::MixedBf16),

@@ -7,6 +7,7 @@ use crate::estimate::model::{Attention, Heads, LayerGroup, LinearState, Mlp};
 
 /// How the kernels of a trainer save tensors.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent habits of kernels")]
 pub struct Kernels {
     /// Bytes of an activation element in compute precision: 2, or 4 for fp32 training.
     pub width: f64,
@@ -272,7 +273,7 @@ fn mlp(mlp: &Mlp, hidden: f64, kernels: &Kernels) -> Saved {
     match *mlp {
         Mlp::Dense { intermediate, gated } => dense(intermediate as f64, gated, hidden, kernels),
         Mlp::Moe { experts, top_k, intermediate, shared_intermediate, gated } => {
-            let routed = dense(intermediate as f64, gated, hidden, &Kernels { autocast: false, ..*kernels });
+            let each = dense(intermediate as f64, gated, hidden, &Kernels { autocast: false, ..*kernels });
             let top_k = top_k as f64;
             // Permuted inputs and the experts' outputs, for every expert that a token uses.
             let permuted = top_k * 2.0 * kernels.width * hidden;
@@ -282,7 +283,7 @@ fn mlp(mlp: &Mlp, hidden: f64, kernels: &Kernels) -> Saved {
                 Saved::default()
             };
             let router = 4.0 * experts as f64 + if kernels.frozen.is_some() { 0.0 } else { kernels.width * hidden };
-            Saved { split: top_k * routed.split, whole: permuted + router, gathered: 0.0 }.plus(shared)
+            Saved { split: top_k * each.split, whole: permuted + router, gathered: 0.0 }.plus(shared)
         }
         Mlp::None => Saved::default(),
     }
@@ -297,7 +298,8 @@ fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
     };
     let Some(adapters) = kernels.frozen else {
         let projections = if kernels.autocast && !kernels.fused && gated { 2.0 } else { 1.0 };
-        return Saved::split(trained * kernels.width * inner).plus(input(projections * kernels.width * hidden, kernels));
+        return Saved::split(trained * kernels.width * inner)
+            .plus(input(projections * kernels.width * hidden, kernels));
     };
     Saved {
         split: ((trained - 1.0) * kernels.width + adapters.inputs(adapters.down)) * inner,

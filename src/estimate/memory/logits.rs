@@ -21,6 +21,7 @@ const CHUNKED_KEPT: f64 = 4.0;
 
 /// What decides the loss's memory on one rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a loss")]
 pub struct CrossEntropy {
     /// How it is computed.
     pub loss: Loss,
@@ -64,6 +65,14 @@ impl CrossEntropy {
             Loss::Chunked => logits * CHUNKED_KEPT.max(self.bytes_per_logit() / CHUNKS),
             Loss::Fused => self.fused().min(logits * self.bytes_per_logit()),
         }
+    }
+
+    /// The cheaper of a chunked and a fused loss, for one that was not declared.
+    #[must_use]
+    pub fn cheapest(self) -> Self {
+        let chunked = Self { loss: Loss::Chunked, recomputed_chunks: true, ..self };
+        let fused = Self { loss: Loss::Fused, ..self };
+        if fused.bytes() < chunked.bytes() { fused } else { chunked }
     }
 
     /// One chunk of 16-bit logits with an fp32 copy, the gradient of the hidden states and of the head.

@@ -10,6 +10,8 @@ mod models;
 mod phases;
 mod plan;
 mod policy;
+#[cfg(test)]
+mod props;
 mod ranks;
 mod report;
 #[cfg(test)]

@@ -92,6 +92,7 @@ impl<'a> Footprint<'a> {
             recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
+        let cross_entropy = if plan.cheapest_loss { cross_entropy.cheapest() } else { cross_entropy };
         let unsharding = Unsharding {
             sharding: if plan.offloads_weights() { Sharding::Fsdp } else { plan.sharding },
             shards: if plan.offloads_weights() { plan.shards.max(2.0) } else { plan.shards },

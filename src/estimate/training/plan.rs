@@ -39,6 +39,7 @@ const UNDECLARED_BATCH: (u64, u64) = (1, 8);
 
 /// Everything that memory depends on beside the model, resolved for one scenario.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a trainer")]
 pub(super) struct Plan {
     /// Tokens of a micro-batch on one rank.
     pub(super) tokens: f64,
@@ -59,6 +60,8 @@ pub(super) struct Plan {
     pub(super) optimizer: Optimizer,
     pub(super) recompute: Recompute,
     pub(super) loss: Loss,
+    /// The loss was not declared and the cheapest is meant.
+    pub(super) cheapest_loss: bool,
     pub(super) kernels: Kernels,
     pub(super) sequence_parallel: bool,
     /// Gradients of earlier micro-batches exist while a later one runs.
@@ -103,6 +106,8 @@ const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 /// Allocator slack over what rests and what comes and goes: plain segments, compiled or fused kernels, which allocate
 /// fewer sizes, and expandable segments.
 const PLAIN: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.24), (0.09, 0.40)];
+/// Plain PyTorch without sharding: every parameter and state is an allocation of its own, and lengths vary.
+const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.03), (0.08, 0.26), (0.14, 0.50)];
 const FUSED: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.15), (0.09, 0.32)];
 const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 
@@ -163,10 +168,11 @@ impl Plan {
         let divided = !matches!(sharding, Sharding::None | Sharding::Ddp);
         let shards = if divided { data * context } else { 1.0 };
         let expert_shards = if divided { (tensor * context * data / (expert * expert_tensor)).max(1.0) } else { 1.0 };
-        let slack = match (training.expandable_segments, training.fused_kernels) {
-            (true, _) => EXPANDABLE,
-            (false, true) => FUSED,
-            (false, false) => PLAIN,
+        let slack = match (training.expandable_segments, training.fused_kernels, family) {
+            (true, _, _) => EXPANDABLE,
+            (false, true, _) => FUSED,
+            (false, false, Family::Torch) => UNSHARDED,
+            (false, false, _) => PLAIN,
         };
         let habits = Habits::of(training.trainer.as_deref());
         Ok(Self {
@@ -183,7 +189,8 @@ impl Plan {
             policy,
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
-            loss: training.loss.unwrap_or(scenario.pick([Loss::Chunked, Loss::Default, Loss::Default])),
+            loss: training.loss.unwrap_or(Loss::Default),
+            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low,
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,

@@ -36,12 +36,7 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
     let (context, nccl) = (comm::training_context(), comm::nccl(gpus, groups(workload)));
     let mut terms = allocator_terms(peaks);
     terms.extend([
-        term(
-            TermName::Fragmentation,
-            fragmentation,
-            fragmentation_formula(peaks),
-            Provenance::Calibrated,
-        ),
+        term(TermName::Fragmentation, fragmentation, fragmentation_formula(peaks), Provenance::Calibrated),
         term(TermName::Runtime, context, "CUDA context and kernels".to_owned(), Provenance::Calibrated),
         term(
             TermName::Comm,

@@ -2,6 +2,7 @@
 
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent habits of a trainer")]
 pub(super) struct Habits {
     /// Embedding and head are FSDP units of their own, resharded like layers.
     pub(super) root_apart: bool,
