@@ -266,7 +266,7 @@ fn megatron(row: &Value) -> Option<Row> {
     let distributed = flag(row, "use-distributed-optimizer");
     let batch = number("micro-batch-size");
     let sharded = distributed && row["world_size"].is_u64();
-    if said(row, "fp8-format") != "" || !flag(row, "bf16") || data == 0 || (distributed && !sharded) {
+    if !said(row, "fp8-format").is_empty() || !flag(row, "bf16") || data == 0 || (distributed && !sharded) {
         return None;
     }
     let per_rank = model.layer_count() / pipeline;

@@ -295,10 +295,10 @@ impl<'a> Footprint<'a> {
     /// One layer in backward: what it recomputes, and its temporaries.
     fn working(&self) -> f64 {
         let (hidden, kernels) = (self.model.hidden_size, &self.plan.kernels);
-        let recomputes = self.plan.recompute != Recompute::Declared(Checkpointing::None);
+        let again = self.plan.recompute != Recompute::Declared(Checkpointing::None);
         let per_token = self.rank.layers.iter().map(|(_, group)| {
             let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
-            let recomputed = if recomputes { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
+            let recomputed = if again { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
             recomputed + on_rank(activations::backward(group, hidden, kernels))
         });
         self.plan.tokens * per_token.fold(0.0, f64::max)

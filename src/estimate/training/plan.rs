@@ -3,7 +3,7 @@
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
 use crate::estimate::model::{Model, TensorKind};
-use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Sharding};
+use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
 use crate::estimate::{EstimateError, Workload};
 
 use super::lora::Targets;
@@ -162,28 +162,17 @@ impl Plan {
             Scenario::Likely | Scenario::High => Policy::of(precision, family),
         };
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy));
-        let (tensor, context, data) = (parallelism.tensor as f64, parallelism.context as f64, parallelism.data as f64);
-        let expert = parallelism.expert as f64;
-        let expert_tensor = if expert <= data * context { tensor } else { 1.0 };
-        let divided = !matches!(sharding, Sharding::None | Sharding::Ddp);
-        let shards = if divided { data * context } else { 1.0 };
-        let expert_shards = if divided { (tensor * context * data / (expert * expert_tensor)).max(1.0) } else { 1.0 };
-        let slack = match (training.expandable_segments, training.fused_kernels, family) {
-            (true, _, _) => EXPANDABLE,
-            (false, true, _) => FUSED,
-            (false, false, Family::Torch) => UNSHARDED,
-            (false, false, _) => PLAIN,
-        };
+        let division = Division::of(parallelism, sharding);
         let habits = Habits::of(training.trainer.as_deref());
         Ok(Self {
-            tokens: batch as f64 * sequence as f64 / context,
-            tensor,
+            tokens: batch as f64 * sequence as f64 / parallelism.context as f64,
+            tensor: parallelism.tensor as f64,
             pipeline: parallelism.pipeline,
             virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
-            expert,
-            expert_tensor,
-            shards,
-            expert_shards,
+            expert: parallelism.expert as f64,
+            expert_tensor: division.expert_tensor,
+            shards: division.shards,
+            expert_shards: division.expert_shards,
             family,
             sharding,
             policy,
@@ -201,7 +190,7 @@ impl Plan {
             reference_models: training.reference_models as f64,
             adapters,
             frugal: scenario == Scenario::Low,
-            slack: scenario.pick(slack),
+            slack: scenario.pick(slack(training, family)),
             shifted_logits: scenario == Scenario::High && matches!(family, Family::Torch | Family::DeepSpeed),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
@@ -233,6 +222,37 @@ impl Plan {
             Sharding::Zero3 | Sharding::Fsdp | Sharding::Hsdp => (self.shards, self.expert_shards),
             _ => (1.0, 1.0),
         }
+    }
+}
+
+const fn slack(training: &Training, family: Family) -> [(f64, f64); 3] {
+    match (training.expandable_segments, training.fused_kernels, family) {
+        (true, _, _) => EXPANDABLE,
+        (false, true, _) => FUSED,
+        (false, false, Family::Torch) => UNSHARDED,
+        (false, false, _) => PLAIN,
+    }
+}
+
+/// Over how many ranks states are divided.
+#[derive(Debug, Clone, Copy)]
+struct Division {
+    expert_tensor: f64,
+    shards: f64,
+    expert_shards: f64,
+}
+
+impl Division {
+    fn of(parallelism: Parallelism, sharding: Sharding) -> Self {
+        let (tensor, expert) = (parallelism.tensor as f64, parallelism.expert as f64);
+        let replicas = parallelism.data as f64 * parallelism.context as f64;
+        // Experts are divided over tensor-parallel ranks too, unless that many ranks are needed for the experts.
+        let expert_tensor = if expert <= replicas { tensor } else { 1.0 };
+        if matches!(sharding, Sharding::None | Sharding::Ddp) {
+            return Self { expert_tensor, shards: 1.0, expert_shards: 1.0 };
+        }
+        let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
+        Self { expert_tensor, shards: replicas, expert_shards }
     }
 }
 
