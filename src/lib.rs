@@ -7,5 +7,17 @@
 
 pub mod decide;
 pub mod estimate;
+pub mod evaluate;
 pub mod facts;
 pub mod spec;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
+#[cfg(feature = "webhook")]
+pub mod config;
+#[cfg(feature = "webhook")]
+pub mod telemetry;
+#[cfg(feature = "webhook")]
+pub mod webhook;

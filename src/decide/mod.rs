@@ -1,5 +1,7 @@
 //! Decisions: estimates against capacity, verdicts, proven fixes, policy. Pure, like [`crate::estimate`].
 
+pub mod fit;
+pub mod fixes;
 pub mod inventory;
 pub mod policy;
 pub mod report;

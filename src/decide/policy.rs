@@ -92,10 +92,10 @@ impl Policy {
     pub const fn judge(&self, verdict: Verdict) -> Decision {
         match verdict {
             Verdict::Fits | Verdict::NotApplicable => Decision::Allow,
-            Verdict::Tight => Decision::Warn,
+            // No node has the GPU now, but an autoscaler may add one: the pod waits, it is not refused.
+            Verdict::Tight | Verdict::NoEligibleGpu => Decision::Warn,
             Verdict::TooBig
             | Verdict::EngineRefuses
-            | Verdict::NoEligibleGpu
             | Verdict::InvalidSpec
             | Verdict::SpecConflict
             | Verdict::ParallelismMismatch => Decision::Deny,

@@ -1,6 +1,6 @@
 //! What a pod says about its workload, field by field with where each came from; the model is still a reference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decide::Mode;
 use crate::estimate::dtype::DType;
@@ -53,6 +53,12 @@ pub struct Declaration {
     pub task: Option<Task>,
     /// The model.
     pub model: Option<ModelReference>,
+    /// What the user calls the model, for output, where `model` is no [`ModelReference::Name`].
+    pub model_name: Option<String>,
+    /// Size and shape given besides a name: facts to fall back on when the name is not known.
+    pub fallback: Option<ModelReference>,
+    /// The model that the arguments name where an annotation names another one (see `conflicts`).
+    pub argument_model: Option<String>,
     /// `dtype`; `None` also for `auto`.
     pub dtype: Option<DType>,
     /// `quantization` name as written (`awq`, `q4_k_m`, ...); resolved with the model's facts.
@@ -80,12 +86,18 @@ pub struct Declaration {
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only
     /// if no estimate is possible, and are shown as notes otherwise.
     pub unread: Vec<String>,
+    /// Fields (names as in `origins`) that were given but whose value cannot be known: no default may stand in for them.
+    pub unknown_fields: BTreeSet<&'static str>,
+    /// What else is worth saying: assumptions made while reading, settings that an annotation overrides.
+    pub notes: Vec<String>,
     /// Contradictions between sources (`SPEC_CONFLICT`), each a sentence.
     pub conflicts: Vec<String>,
     /// `vramguard.io/mode`.
     pub mode: Option<Mode>,
     /// `vramguard.io/exempt-reason`.
     pub exempt_reason: Option<String>,
+    /// `vramguard.io/rightsize`: strategies that may change the pod; empty allows none.
+    pub rightsize: Vec<&'static str>,
 }
 
 /// GPUs that a container asks for.

@@ -1,3 +1,25 @@
 //! Kubernetes objects to declarations and decisions back to admission responses. No I/O.
 
+pub mod annotations;
+mod args;
 pub mod declaration;
+mod declare;
+mod draft;
+pub mod eligibility;
+mod fields;
+pub mod gpus;
+pub mod kinds;
+pub mod numbers;
+pub mod patch;
+pub mod pod;
+pub mod review;
+pub mod selector;
+pub mod suggest;
+pub mod yaml;
+
+pub use declaration::{Declaration, GpuRequest, ModelReference, Origin, SpecError};
+pub use declare::declare;
+pub use eligibility::candidates;
+pub use pod::PodTemplate;
+mod gpu_labels;
+pub mod nodes;

@@ -1,4 +1,7 @@
-//! Estimates against measurements: prints error and coverage per framework and holds them to a limit.
+//! Estimates against measurements of real runs, through the same path as `check` and the webhook.
+//!
+//! Prints, per family: rows, mean absolute percentage error, median, worst row, and how many measurements lie inside
+//! the interval. Fails when a target is missed. `tests/data/README.md` names the sources.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,5 +10,7 @@
     reason = "a test stops at the first surprise in its own data and prints its figures"
 )]
 
+mod serving;
+mod statistics;
 mod support;
 mod training;

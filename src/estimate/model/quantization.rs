@@ -35,6 +35,19 @@ pub enum Scales {
 }
 
 impl Quantization {
+    /// A quantization by the name that users write.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let (bits, scales) = match name {
+            "awq" | "gptq" => (4.0, Scales::PerGroup { group: 128, bytes: 2.5 }),
+            "fp8" | "int8" => (8.0, Scales::None),
+            "nf4" => (4.0, Scales::PerGroup { group: 64, bytes: 4.0 }),
+            _ => return None,
+        };
+        let name = name.to_owned();
+        Some(Self { name, bits, scales, ignored: Vec::new(), experts_only: false, whole_file: false })
+    }
+
     /// Whether this quantization touches the tensor.
     #[must_use]
     pub fn covers(&self, tensor: &Tensor) -> bool {

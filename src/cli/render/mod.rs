@@ -1,0 +1,11 @@
+//! Reports as text and charts. Pure: a report in, a string out; colours are always written and dropped by the writer.
+
+pub(crate) mod bar;
+pub mod breakdown;
+pub mod chart;
+pub(crate) mod grid;
+pub(crate) mod style;
+pub mod table;
+
+/// The width that tables keep to, in characters.
+pub const WIDTH: usize = 100;

@@ -1,0 +1,180 @@
+//! The live cluster: watches of nodes, namespaces and GPU pods, and the snapshot that decisions are made from.
+//!
+//! Decisions read the snapshot without locks and without waiting; watches rebuild it when something that matters has
+//! changed. Nothing on the admission path talks to the API server.
+
+mod cache;
+pub mod client;
+mod objects;
+mod snapshot;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use kube::runtime::watcher;
+use tokio::sync::Notify;
+
+use crate::decide::Inventory;
+use crate::spec::nodes::NodeView;
+use cache::Cache;
+
+pub use objects::GpuPod;
+pub use snapshot::Snapshot;
+
+/// Changes are gathered this long before the snapshot is rebuilt, so that a rollout of nodes costs few rebuilds.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// A cache that has been out of step for longer than this is not ready.
+const STALE: Duration = Duration::from_secs(60);
+
+/// A snapshot that lags behind its caches for longer than this is not ready.
+const LAGGING: Duration = Duration::from_secs(10);
+
+/// Is told what happens to the watches; counts and logs it. `Sync`, since every watch has its own task.
+pub trait Observer: Sync {
+    /// An object could not be decoded and is left out.
+    fn bad_object(&self, cache: &'static str, object: &str, problem: &str);
+    /// A watch broke and starts again after a pause.
+    fn broken(&self, cache: &'static str, problem: &str, pause: Duration);
+    /// A complete list was received.
+    fn synced(&self, cache: &'static str, objects: usize);
+}
+
+/// What is known about the cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Cache<NodeView>,
+    namespaces: Cache<Option<String>>,
+    pods: Cache<GpuPod>,
+    snapshot: ArcSwap<Snapshot>,
+    changed: Notify,
+    /// Pods or capacity changed: figures of workloads are out of date.
+    workloads_changed: Notify,
+    /// Since when the snapshot lags behind the caches.
+    dirty_since: Mutex<Option<Instant>>,
+}
+
+/// State of one cache, for readiness and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheStatus {
+    /// `nodes`, `namespaces`, `pods` or `snapshots`.
+    pub name: &'static str,
+    /// Objects held.
+    pub objects: usize,
+    /// Since the cache was last in step; `None` before the first complete list.
+    pub age: Option<Duration>,
+}
+
+impl CacheStatus {
+    /// Why decisions should not rely on this cache; `None` when they can.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let limit = if self.name == "snapshots" { LAGGING } else { STALE };
+        match self.age {
+            None => Some(format!("{}: not listed yet", self.name)),
+            Some(age) if age > limit => {
+                Some(format!("{}: out of step with the API server for {} s", self.name, age.as_secs()))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+impl Default for Cluster {
+    /// Nothing is known yet.
+    fn default() -> Self {
+        Self {
+            nodes: Cache::new("nodes"),
+            namespaces: Cache::new("namespaces"),
+            pods: Cache::new("pods"),
+            snapshot: ArcSwap::from_pointee(Snapshot::empty()),
+            changed: Notify::new(),
+            workloads_changed: Notify::new(),
+            dirty_since: Mutex::new(None),
+        }
+    }
+}
+
+impl Cluster {
+    /// A cluster that never changes, for tests and benchmarks: an inventory, and the `vramguard.io/mode` label of each
+    /// namespace that has one.
+    #[must_use]
+    pub fn fixed(inventory: Inventory, namespace_modes: BTreeMap<String, String>) -> Self {
+        let cluster = Self::default();
+        cluster.nodes.mark_synced(inventory.nodes);
+        cluster.namespaces.mark_synced(namespace_modes.len());
+        cluster.pods.mark_synced(0);
+        cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, 1)));
+        cluster
+    }
+
+    /// The latest snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// State of every cache and of the snapshot.
+    #[must_use]
+    pub fn status(&self) -> Vec<CacheStatus> {
+        let dirty = *self.dirty_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
+        let age = (self.snapshot.load().generation > 0).then_some(lag);
+        let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
+        vec![self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
+    }
+
+    /// Watches the cluster for ever.
+    pub async fn follow(&self, client: kube::Client, observer: &dyn Observer) {
+        let all = watcher::Config::default().any_semantic();
+        // Finished pods hold no GPU; their end looks like a deletion to this watch.
+        let running = all.clone().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let pods_changed = || self.workloads_changed.notify_one();
+        tokio::join!(
+            watch::follow(&client, &self.nodes, &all, objects::node_view, || self.touch(), observer),
+            watch::follow(&client, &self.namespaces, &all, objects::namespace_mode, || self.touch(), observer),
+            watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
+            self.rebuild_on_change(),
+        );
+    }
+
+    /// GPU pods by `namespace/name`, in that order.
+    #[must_use]
+    pub fn pods(&self) -> Vec<Arc<GpuPod>> {
+        self.pods.values()
+    }
+
+    /// Waits until pods or capacity have changed.
+    pub async fn workloads_changed(&self) {
+        self.workloads_changed.notified().await;
+    }
+
+    fn touch(&self) {
+        self.dirty_since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        self.changed.notify_one();
+    }
+
+    async fn rebuild_on_change(&self) {
+        loop {
+            self.changed.notified().await;
+            tokio::time::sleep(DEBOUNCE).await;
+            self.rebuild();
+        }
+    }
+
+    /// Nothing is published before both lists are complete: half a list of nodes would deny what fits on the rest.
+    fn rebuild(&self) {
+        if !self.nodes.is_synced() || !self.namespaces.is_synced() {
+            return;
+        }
+        *self.dirty_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let inventory = crate::spec::nodes::inventory(self.nodes.values());
+        let modes = self.namespaces.entries().into_iter().filter_map(|(name, mode)| Some((name, (*mode).clone()?)));
+        let generation = self.snapshot.load().generation + 1;
+        self.snapshot.store(Arc::new(Snapshot::of(inventory, modes.collect(), generation)));
+        self.workloads_changed.notify_one();
+    }
+}

@@ -1,0 +1,104 @@
+//! Holds an estimate against what the workload can land on.
+
+use super::inventory::{Candidate, Candidates};
+use super::verdict::Verdict;
+use crate::estimate::{self, Estimate, EstimateError, Interval, Workload};
+
+/// The outcome on one GPU class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// Where.
+    pub candidate: Candidate,
+    /// What it needs there.
+    pub estimate: Estimate,
+    /// Whether that fits.
+    pub verdict: Verdict,
+}
+
+/// The outcome over all classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// The verdict on the best class, or why there is none.
+    pub verdict: Verdict,
+    /// The class on which it fits best.
+    pub best: Option<Fit>,
+    /// Eligible classes on which it surely does not fit although it does on the best.
+    pub misfits: Vec<Fit>,
+}
+
+/// What decides between classes and how strictly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Strictness {
+    /// The declared concurrency must fit at once.
+    pub require_wanted: bool,
+}
+
+impl Strictness {
+    /// The need that counts.
+    #[must_use]
+    pub fn need(self, estimate: &Estimate) -> Interval {
+        if self.require_wanted { estimate.per_gpu.wanted } else { estimate.per_gpu.required }
+    }
+}
+
+/// Evaluates the workload on every eligible class; the best outcome is the verdict.
+///
+/// # Errors
+/// As [`estimate::estimate`].
+pub fn assess(
+    workload: &Workload,
+    candidates: &Candidates,
+    strictness: Strictness,
+) -> Result<Assessment, EstimateError> {
+    let mut fits = candidates
+        .eligible
+        .iter()
+        .map(|candidate| fit(workload, candidate, strictness))
+        .collect::<Result<Vec<Fit>, _>>()?;
+    // Best verdict first, then the most room.
+    fits.sort_by_key(|fit| (rank(fit.verdict), std::cmp::Reverse(room(fit, strictness))));
+    let mut fits = fits.into_iter();
+    let best = fits.next();
+    let verdict = match &best {
+        Some(best) if best.verdict == Verdict::TooBig && !candidates.unknown.is_empty() => Verdict::UnknownCapacity,
+        Some(best) => best.verdict,
+        None if candidates.unknown.is_empty() => Verdict::NoEligibleGpu,
+        None => Verdict::UnknownCapacity,
+    };
+    let good = matches!(verdict, Verdict::Fits | Verdict::Tight);
+    let misfits = fits.filter(|fit| good && matches!(fit.verdict, Verdict::TooBig | Verdict::EngineRefuses)).collect();
+    Ok(Assessment { verdict, best, misfits })
+}
+
+/// Evaluates the workload on one class.
+///
+/// # Errors
+/// As [`estimate::estimate`].
+pub fn fit(workload: &Workload, candidate: &Candidate, strictness: Strictness) -> Result<Fit, EstimateError> {
+    let estimate = estimate::estimate(workload, &candidate.class.device)?;
+    let need = strictness.need(&estimate);
+    let verdict = if need.low > estimate.usable {
+        Verdict::TooBig
+    } else if !estimate.refusals.is_empty() {
+        Verdict::EngineRefuses
+    } else if need.high <= estimate.usable {
+        Verdict::Fits
+    } else {
+        Verdict::Tight
+    };
+    Ok(Fit { candidate: candidate.clone(), estimate, verdict })
+}
+
+const fn rank(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Fits => 0,
+        Verdict::Tight => 1,
+        Verdict::EngineRefuses => 2,
+        _ => 3,
+    }
+}
+
+/// Usable memory less the likely need, as a signed number of bytes.
+fn room(fit: &Fit, strictness: Strictness) -> i128 {
+    i128::from(fit.estimate.usable.0) - i128::from(strictness.need(&fit.estimate).likely.0)
+}

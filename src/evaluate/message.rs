@@ -1,0 +1,148 @@
+//! The one-line message: code's cause, container, need against capacity, binding term, fixes.
+
+use crate::decide::fit::{Assessment, Fit, Strictness};
+use crate::decide::report::Fix;
+use crate::decide::{Candidates, Verdict};
+use crate::estimate::workload::Task;
+use crate::estimate::{Estimate, Term, TermName, Workload};
+use crate::spec::declaration::Declaration;
+
+/// Terms named in a message.
+const NAMED_TERMS: usize = 3;
+
+/// The message for an assessment.
+pub(super) fn verdict(
+    assessment: &Assessment,
+    candidates: &Candidates,
+    declaration: &Declaration,
+    fixes: &[Fix],
+    strictness: Strictness,
+) -> String {
+    let container = &declaration.container;
+    let Some(best) = &assessment.best else { return without_class(assessment.verdict, candidates, declaration) };
+    let class = best.candidate.class.name();
+    let need = strictness.need(&best.estimate);
+    let usable = best.estimate.usable;
+    let text = match assessment.verdict {
+        Verdict::Fits => {
+            format!("container \"{container}\" needs {:.1} per GPU, {class} offers {usable:.1}", need.likely)
+        }
+        Verdict::Tight => format!(
+            "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}: it may run out of memory",
+            need.low.gib(),
+            need.high.gib(),
+            breakdown(&best.estimate)
+        ),
+        Verdict::EngineRefuses => {
+            let reasons: Vec<&str> = best.estimate.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+            format!("container \"{container}\" would not start on {class}: {}", reasons.join("; "))
+        }
+        _ => format!(
+            "container \"{container}\" needs at least {:.1} per GPU, likely {:.1} ({}), the best eligible GPU {class} offers {usable:.1}",
+            need.low,
+            need.likely,
+            breakdown(&best.estimate)
+        ),
+    };
+    with_fixes(text, fixes)
+}
+
+fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declaration) -> String {
+    let (count, resource) = declaration
+        .gpus
+        .as_ref()
+        .map_or((1, "nvidia.com/gpu"), |request| (request.count, request.resource.as_str()));
+    if verdict == Verdict::UnknownCapacity {
+        let reasons = candidates.unknown.join("; ");
+        return format!("the GPU memory of the nodes that this pod can land on is not known: {reasons}");
+    }
+    let excluded: Vec<String> =
+        candidates.excluded.iter().take(3).map(|(candidate, why)| format!("{}: {why}", candidate.class.name())).collect();
+    let detail = if excluded.is_empty() { "no node has that resource".to_owned() } else { excluded.join("; ") };
+    format!("no node that this pod can land on has {count} {resource} ({detail})")
+}
+
+/// The message where there is no capacity to hold the estimate against.
+pub(super) fn without_capacity(declaration: &Declaration, estimate: &Estimate) -> String {
+    let need = estimate.per_gpu.required;
+    let why = if declaration.gpus.is_none() { "it requests no GPU" } else { "no nodes are known" };
+    format!(
+        "container \"{}\" needs {:.1} per GPU ({}); {why}, so it is held against nothing",
+        declaration.container,
+        need.likely,
+        breakdown(estimate)
+    )
+}
+
+/// `weights 12.6 + kv_cache 8.0 + ...`, largest first.
+fn breakdown(estimate: &Estimate) -> String {
+    let named: Vec<String> = estimate.terms.iter().take(NAMED_TERMS).map(term).collect();
+    named.join(", ")
+}
+
+fn term(term: &Term) -> String {
+    format!("{} {:.1}", term_label(term.name), term.bytes.likely.gib())
+}
+
+/// The term's name for people.
+pub(crate) const fn term_label(name: TermName) -> &'static str {
+    match name {
+        TermName::Weights => "weights",
+        TermName::KvCache => "KV cache",
+        TermName::State => "states",
+        TermName::Activations => "activations",
+        TermName::Logits => "logits",
+        TermName::Gradients => "gradients",
+        TermName::Optimizer => "optimizer",
+        TermName::Transient => "transient",
+        TermName::Adapters => "adapters",
+        TermName::Comm => "communication",
+        TermName::Runtime => "runtime",
+        TermName::CudaGraphs => "CUDA graphs",
+        TermName::Fragmentation => "fragmentation",
+    }
+}
+
+fn with_fixes(text: String, fixes: &[Fix]) -> String {
+    if fixes.is_empty() {
+        return text;
+    }
+    let said: Vec<String> = fixes.iter().map(fix).collect();
+    format!("{text}; fits with {}", said.join(", or "))
+}
+
+/// `--max-model-len 131072 -> 32768 (15.2 GiB on NVIDIA-L4-22GiB)`.
+fn fix(fix: &Fix) -> String {
+    let changes: Vec<String> = fix
+        .changes
+        .iter()
+        .map(|change| {
+            if change.from.is_empty() { format!("{} {}", change.path, change.to) } else { format!("{} {} -> {}", change.path, change.from, change.to) }
+        })
+        .collect();
+    format!("{} ({:.1} on {})", changes.join(" and "), fix.required.likely, fix.gpu_class)
+}
+
+/// The note for classes on which the pod may land although it does not fit there.
+pub(super) fn misfits(misfits: &[Fit]) -> String {
+    let names: Vec<String> = misfits.iter().map(|fit| fit.candidate.class.name()).collect();
+    format!(
+        "the pod may also be scheduled on {}, where it does not fit: restrict it with a nodeSelector on nvidia.com/gpu.product",
+        names.join(", ")
+    )
+}
+
+/// The note that a queueing engine will not run the declared concurrency at once.
+pub(super) fn queues(workload: &Workload, best: &Fit) -> Option<String> {
+    let wanted = best.estimate.per_gpu.wanted;
+    let more = wanted.likely > best.estimate.usable && best.estimate.per_gpu.required.likely <= best.estimate.usable;
+    (workload.task == Task::Inference && more && workload.engine.name.queues()).then(|| {
+        format!(
+            "{} sequences at once want {:.1}, {:.1} is usable: {} will queue some of them",
+            workload.batch_size.unwrap_or(1),
+            wanted.likely,
+            best.estimate.usable,
+            workload.engine.name.name()
+        )
+    })
+}

@@ -1,0 +1,220 @@
+//! The one evaluation path: pod template → declaration → workload → estimate → fit → decision → report.
+//!
+//! The webhook and the command line both call [`evaluate`], so a denial in the cluster can be replayed in a terminal.
+
+mod message;
+mod resolve;
+mod view;
+
+use crate::decide::fit::{self, Assessment, Strictness};
+use crate::decide::fixes::Search;
+use crate::decide::policy::PolicyInput;
+use crate::decide::report::{Report, Source};
+use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
+use crate::estimate::workload::EngineName;
+use crate::estimate::{Estimate, EstimateError, Workload};
+use crate::facts::catalog::Catalog;
+use crate::spec::declaration::{Declaration, SpecError};
+use crate::spec::pod::PodTemplate;
+
+/// What an evaluation may look at.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// Known models.
+    pub catalog: &'a Catalog,
+    /// Known capacity; `None` where nothing was given (`check` without nodes).
+    pub inventory: Option<&'a Inventory>,
+    /// Policy in force.
+    pub policy: &'a Policy,
+}
+
+/// One report for every container of the template that runs a model; none for pods that ask for no GPU and say nothing.
+#[must_use]
+pub fn evaluate(
+    template: &PodTemplate,
+    source: &Source,
+    asked: &PolicyInput<'_>,
+    environment: &Environment<'_>,
+) -> Vec<Report> {
+    let declared = crate::spec::declare(template);
+    declared
+        .into_iter()
+        .map(|declared| match declared {
+            Ok(declaration) => {
+                let candidates = landing(template, &declaration, environment.inventory);
+                evaluate_declaration(&declaration, source, asked, candidates.as_ref(), environment)
+            }
+            Err(error) => invalid(template, source, asked, environment.policy, &error),
+        })
+        .collect()
+}
+
+/// Where the container's pod can land; `None` when nothing is known about capacity or no GPU is requested.
+fn landing(template: &PodTemplate, declaration: &Declaration, inventory: Option<&Inventory>) -> Option<Candidates> {
+    let request = declaration.gpus.as_ref()?;
+    Some(crate::spec::eligibility::candidates(template, request, inventory?))
+}
+
+/// The report for one declaration, held against `candidates`, or against nothing.
+#[must_use]
+pub fn evaluate_declaration(
+    declaration: &Declaration,
+    source: &Source,
+    asked: &PolicyInput<'_>,
+    candidates: Option<&Candidates>,
+    environment: &Environment<'_>,
+) -> Report {
+    let asked = PolicyInput {
+        pod_mode: declaration.mode.or(asked.pod_mode),
+        exempt_reason: declaration.exempt_reason.as_deref().or(asked.exempt_reason),
+        ..asked.clone()
+    };
+    let mut draft = Draft::new(source, &declaration.container, &asked, environment.policy);
+    draft.notes.extend(declaration.unread.iter().cloned());
+    if let Some(conflict) = declaration.conflicts.first() {
+        draft.notes.extend(declaration.conflicts.iter().skip(1).cloned());
+        return draft.finish(Verdict::SpecConflict, conflict.clone());
+    }
+    let workload = match resolve::workload(declaration, environment.catalog) {
+        Ok(resolved) => {
+            draft.notes.extend(resolved.notes);
+            resolved.workload
+        }
+        Err(problem) => return draft.finish(problem.verdict, problem.message),
+    };
+    draft.workload = Some(view::workload(declaration, &workload));
+    if let Err(problem) = resolve::check_gpus(declaration, &workload) {
+        return draft.finish(problem.verdict, problem.message);
+    }
+    draft.judge(declaration, &workload, candidates)
+}
+
+/// A report in the making.
+struct Draft<'a> {
+    report: Report,
+    policy: &'a Policy,
+    notes: Vec<String>,
+    workload: Option<crate::decide::report::WorkloadView>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(source: &Source, container: &str, asked: &PolicyInput<'_>, policy: &'a Policy) -> Self {
+        let effective = policy.effective_mode(asked);
+        let report = Report {
+            source: Source { container: container.to_owned(), ..source.clone() },
+            workload: None,
+            estimate: None,
+            capacity: None,
+            verdict: Verdict::NotApplicable,
+            decision: Decision::Allow,
+            mode: effective.mode,
+            exempted: effective.exempted,
+            message: String::new(),
+            notes: Vec::new(),
+            fixes: Vec::new(),
+            patch: Vec::new(),
+        };
+        Self { report, policy, notes: Vec::new(), workload: None }
+    }
+
+    fn finish(mut self, verdict: Verdict, message: String) -> Report {
+        let judged = self.policy.judge(verdict);
+        // A workload that also fits only part of where it may land deserves a word, not a refusal.
+        let judged = if verdict == Verdict::Fits && self.report.decision == Decision::Warn { Decision::Warn } else { judged };
+        self.report.verdict = verdict;
+        self.report.decision = Policy::under_mode(judged, self.report.mode);
+        self.report.message = message;
+        self.report.notes = self.notes;
+        self.report.workload = self.workload;
+        self.report
+    }
+
+    fn judge(mut self, declaration: &Declaration, workload: &Workload, candidates: Option<&Candidates>) -> Report {
+        let strictness = Strictness { require_wanted: self.policy.require_wanted };
+        let Some(candidates) = candidates else { return self.without_capacity(declaration, workload) };
+        let assessment = match fit::assess(workload, candidates, strictness) {
+            Ok(assessment) => assessment,
+            Err(error) => return self.refuse(&error),
+        };
+        self.describe(workload, &assessment);
+        if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
+            let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
+            let search = Search { workload, gpus, candidates, strictness };
+            self.report.fixes = view::in_source_words(search.run(), workload, declaration);
+        }
+        if !assessment.misfits.is_empty() {
+            self.report.decision = Decision::Warn;
+            self.notes.push(message::misfits(&assessment.misfits));
+        }
+        let text = message::verdict(&assessment, candidates, declaration, &self.report.fixes, strictness);
+        self.finish(assessment.verdict, text)
+    }
+
+    /// Nothing to hold the estimate against: say what it needs anyway.
+    fn without_capacity(mut self, declaration: &Declaration, workload: &Workload) -> Report {
+        match crate::estimate::estimate(workload, &resolve::imaginary_device()) {
+            Ok(mut estimate) => {
+                forget_device(workload, &mut estimate);
+                let text = message::without_capacity(declaration, &estimate);
+                self.notes.extend(estimate.notes.iter().cloned());
+                self.report.estimate = Some(view::estimate(&estimate));
+                self.finish(Verdict::UnknownCapacity, text)
+            }
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn refuse(self, error: &EstimateError) -> Report {
+        let verdict = match error {
+            EstimateError::Invalid { .. } => Verdict::InvalidSpec,
+            EstimateError::Parallelism(_) => Verdict::ParallelismMismatch,
+            EstimateError::Missing { .. } => Verdict::UnknownWorkload,
+        };
+        self.finish(verdict, error.to_string())
+    }
+
+    fn describe(&mut self, workload: &Workload, assessment: &Assessment) {
+        let Some(best) = &assessment.best else {
+            if let Ok(mut estimate) = crate::estimate::estimate(workload, &resolve::imaginary_device()) {
+                forget_device(workload, &mut estimate);
+                self.report.estimate = Some(view::estimate(&estimate));
+            }
+            return;
+        };
+        self.notes.extend(best.estimate.notes.iter().cloned());
+        if let Some(note) = message::queues(workload, best) {
+            self.notes.push(note);
+        }
+        self.report.estimate = Some(view::estimate(&best.estimate));
+        self.report.capacity = Some(view::capacity(best));
+    }
+}
+
+/// Figures that depend on the device mean nothing without one.
+fn forget_device(workload: &Workload, estimate: &mut Estimate) {
+    if workload.engine.name != EngineName::Generic {
+        estimate.per_gpu.reserved = estimate.per_gpu.wanted;
+    }
+    estimate.refusals.clear();
+    if let Some(serving) = &mut estimate.serving {
+        serving.kv_pool_bytes = crate::estimate::Bytes::ZERO;
+        serving.kv_tokens = 0;
+        serving.max_context = 0;
+        serving.expected_log.clear();
+    }
+}
+
+/// The report for a template whose annotations or arguments are malformed.
+fn invalid(
+    template: &PodTemplate,
+    source: &Source,
+    asked: &PolicyInput<'_>,
+    policy: &Policy,
+    error: &SpecError,
+) -> Report {
+    let asked = PolicyInput {
+        pod_mode: template.annotations.get("vramguard.io/mode").and_then(|text| Mode::from_name(text)).or(asked.pod_mode),
+        ..asked.clone()
+    };
+    Draft::new(source, "", &asked, policy).finish(Verdict::InvalidSpec, error.to_string())
+}

@@ -1,0 +1,162 @@
+//! Declarations to workloads: model references are looked up, names become facts, defaults are stated.
+
+use std::sync::Arc;
+
+use crate::decide::Verdict;
+use crate::estimate::model::{Model, Quantization, hf_config};
+use crate::estimate::workload::{ModelFacts, Shape, Sharding, Task};
+use crate::estimate::{Bytes, Device, Workload};
+use crate::facts::catalog::Catalog;
+use crate::spec::declaration::{Declaration, ModelReference, Origin};
+
+/// Why there is no workload, with the verdict that follows.
+pub(super) struct Problem {
+    pub(super) verdict: Verdict,
+    pub(super) message: String,
+}
+
+/// A workload and what was assumed on the way.
+pub(super) struct Resolved {
+    pub(super) workload: Workload,
+    pub(super) notes: Vec<String>,
+}
+
+fn problem(verdict: Verdict, message: impl Into<String>) -> Problem {
+    Problem { verdict, message: message.into() }
+}
+
+/// A device of no particular kind, for estimates that are held against nothing: an 80 GB card.
+pub(super) fn imaginary_device() -> Device {
+    Device { product: String::new(), visible: Bytes::from_mib(81_559), compute_capability: None }
+}
+
+/// Resolves a declaration.
+pub(super) fn workload(declaration: &Declaration, catalog: &Catalog) -> Result<Resolved, Problem> {
+    let mut notes = Vec::new();
+    let model = model(declaration, catalog)?;
+    let quantization = quantization(declaration, &model)?;
+    let task = declaration.task.unwrap_or_else(|| {
+        let training = declaration.origins.keys().any(|field| field.starts_with("training."));
+        if training { Task::Training } else { Task::Inference }
+    });
+    if task == Task::Inference && !declaration.engine_named {
+        notes.push("no serving engine is named: one that allocates the whole batch up front is assumed".to_owned());
+    }
+    let mut workload = Workload {
+        task,
+        model,
+        parallelism: declaration.parallelism,
+        dtype: declaration.dtype,
+        quantization,
+        kv_cache_dtype: declaration.kv_cache_dtype,
+        context_length: declaration.context_length,
+        batch_size: declaration.batch_size,
+        engine: declaration.engine.clone(),
+        training: declaration.training.clone(),
+        method: declaration.method,
+    };
+    spread_over_gpus(declaration, &mut workload, &mut notes);
+    Ok(Resolved { workload, notes })
+}
+
+fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Problem> {
+    match &declaration.model {
+        None => Err(problem(
+            Verdict::UnknownModel,
+            "no model is named; add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape",
+        )),
+        Some(ModelReference::Name(name)) => catalog
+            .find(name)
+            .map(ModelFacts::Known)
+            .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
+        Some(ModelReference::Config(config)) => hf_config::read("config", config)
+            .map(|model| ModelFacts::Known(Arc::new(model)))
+            .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
+        Some(ModelReference::Profile(name)) => Err(problem(
+            Verdict::UnknownModel,
+            format!("the model profile `{name}` cannot be looked up; name the model or give its `config`"),
+        )),
+        Some(ModelReference::Shape { parameters, layers, hidden_size, heads, head_dim }) => {
+            Ok(ModelFacts::Shape(Shape {
+                parameters: *parameters,
+                layers: *layers,
+                hidden_size: *hidden_size,
+                heads: *heads,
+                head_dim: *head_dim,
+            }))
+        }
+    }
+}
+
+/// A quantization that was asked for by name. The checkpoint's own wins where both are of one kind, since it knows its
+/// group size and which modules it leaves out.
+fn quantization(declaration: &Declaration, model: &ModelFacts) -> Result<Option<Quantization>, Problem> {
+    let Some(name) = declaration.quantization.as_deref() else { return Ok(None) };
+    let stored = match model {
+        ModelFacts::Known(model) => model.quantization.as_ref(),
+        ModelFacts::Shape(_) => None,
+    };
+    if name == "none" || stored.is_some_and(|stored| same_kind(stored, name)) {
+        return Ok(None);
+    }
+    Quantization::from_name(name).map(Some).ok_or_else(|| {
+        problem(Verdict::InvalidSpec, format!("quantization: `{name}` is not known; known are awq, gptq, fp8, nvfp4, mxfp4, int8, nf4, none and GGUF types such as q4_k_m"))
+    })
+}
+
+/// `gptq_marlin` reads a gptq checkpoint, `compressed-tensors` whatever that format holds.
+fn same_kind(stored: &Quantization, asked: &str) -> bool {
+    const CONTAINERS: [&str; 5] = ["compressed-tensors", "modelopt", "modelopt_fp4", "fbgemm_fp8", "auto"];
+    let asked = asked.strip_suffix("_marlin").unwrap_or(asked);
+    CONTAINERS.contains(&asked) || stored.name == asked || stored.name.starts_with(asked)
+}
+
+/// GPUs that were requested without saying how they are used: servers spread the layers over them, trainers the data.
+fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &mut Vec<String>) {
+    let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
+    let split = &mut workload.parallelism;
+    let said = declaration.origins.keys().any(|field| field.starts_with("parallelism"));
+    if gpus <= 1 || gpus > crate::estimate::parallel::MAX_DEGREE {
+        return;
+    }
+    match workload.task {
+        Task::Training if split.data == 1 && !declaration.origins.contains_key("parallelism.data") => {
+            let model_ranks = split.tensor.saturating_mul(split.pipeline).saturating_mul(split.context).max(1);
+            split.data = (gpus / model_ranks).max(1);
+            if split.data > 1 && !matches!(workload.training.sharding, None | Some(Sharding::None | Sharding::Ddp)) {
+                notes.push(format!("states are assumed to be sharded over the pod's {} data-parallel GPUs", split.data));
+            }
+        }
+        Task::Inference if !declaration.engine_named && !said => {
+            let layers = match &workload.model {
+                ModelFacts::Known(model) => model.layer_count(),
+                ModelFacts::Shape(_) => u64::MAX,
+            };
+            split.pipeline = gpus.min(layers.max(1));
+            notes.push(format!("layers are assumed to be spread over the {gpus} GPUs, as `device_map=auto` does"));
+        }
+        _ => {}
+    }
+}
+
+/// Parallelism against the pod's GPUs: tensor parallelism cannot leave a pod.
+pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Result<(), Problem> {
+    let Some(request) = &declaration.gpus else { return Ok(()) };
+    let tensor = workload.parallelism.tensor;
+    let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
+    if by_engine && tensor > request.count && workload.task == Task::Inference {
+        return Err(problem(
+            Verdict::ParallelismMismatch,
+            format!(
+                "tensor parallelism {tensor} needs {tensor} GPUs in the pod, container \"{}\" requests {} {}: request {tensor}, or set it to {}",
+                declaration.container, request.count, request.resource, request.count
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Parameters, where the model is known.
+pub(super) fn parameters(model: &Model) -> u64 {
+    model.parameters()
+}

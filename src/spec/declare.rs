@@ -1,0 +1,68 @@
+//! From a pod to declarations: which containers matter and what each of them runs.
+
+use super::annotations::{self, CONTAINER};
+use super::args;
+use super::declaration::{Declaration, SpecError};
+use super::draft::Draft;
+use super::gpus;
+use super::numbers::shown;
+use super::pod::{Container, PodTemplate};
+use super::suggest::did_you_mean;
+
+/// What the pod's containers run: those that request GPUs or are named by `vramguard.io/container`, else the first
+/// container of an annotated pod. Empty when the pod is none of our business.
+#[must_use]
+pub fn declare(pod: &PodTemplate) -> Vec<Result<Declaration, SpecError>> {
+    let annotated = annotations::describes_workload(&pod.annotations);
+    let target = match target(pod) {
+        Ok(target) => target,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut matter: Vec<&Container> = pod.containers().filter(|container| gpus::request(container).is_some()).collect();
+    if let Some(target) = target
+        && !matter.iter().any(|container| container.name == target.name)
+    {
+        matter.insert(0, target);
+    }
+    if matter.is_empty() && annotated {
+        matter.extend(pod.containers().next());
+    }
+    let target = target.or_else(|| matter.first().copied());
+    matter.iter().map(|container| one(pod, container, target, matter.len())).collect()
+}
+
+/// The container that the annotations name.
+fn target(pod: &PodTemplate) -> Result<Option<&Container>, SpecError> {
+    let Some(name) = pod.annotations.get(CONTAINER) else { return Ok(None) };
+    pod.container(name.trim()).map(Some).ok_or_else(|| {
+        let names: Vec<&str> = pod.containers().map(|container| container.name.as_str()).collect();
+        let hint = did_you_mean(name, names.iter().copied());
+        Draft::error(CONTAINER, format!("no container `{}`; the pod has: {}{hint}", shown(name), names.join(", ")))
+    })
+}
+
+fn one(
+    pod: &PodTemplate,
+    container: &Container,
+    target: Option<&Container>,
+    of: usize,
+) -> Result<Declaration, SpecError> {
+    let mut draft = Draft::default();
+    draft.out.container.clone_from(&container.name);
+    draft.out.gpus = gpus::request(container);
+    annotations::read_control(&pod.annotations, &mut draft)?;
+    if target.is_some_and(|target| std::ptr::eq(target, container)) {
+        annotations::read(&pod.annotations, &mut draft)?;
+        if of > 1 && annotations::describes_workload(&pod.annotations) && !pod.annotations.contains_key(CONTAINER) {
+            draft.out.notes.push(format!(
+                "the pod has {of} GPU containers; the annotations are read for `{}` (name another with {CONTAINER})",
+                container.name
+            ));
+        }
+    }
+    args::read(container, &mut draft);
+    Ok(draft.finish())
+}
+
+#[cfg(test)]
+mod tests;

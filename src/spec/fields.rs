@@ -1,0 +1,421 @@
+//! The fields of a declaration as one table: block annotations, flat annotations and argument readers all set them
+//! through it, so that a field has one name, one range and one set of allowed words.
+
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::draft::Draft;
+use super::numbers;
+use super::suggest::did_you_mean;
+use crate::estimate::Bytes;
+use crate::estimate::dtype::DType;
+use crate::estimate::workload::{
+    Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Sharding, Task, Version,
+};
+
+/// One field.
+pub(super) struct Field {
+    /// Name in the block and in `Declaration::origins`, e.g. `parallelism.tensor`.
+    pub(super) path: &'static str,
+    /// Names as flat annotation besides the path in kebab-case, e.g. `tensor-parallel`.
+    pub(super) flat: &'static [&'static str],
+    /// Type, range and where the value goes.
+    pub(super) kind: Kind,
+}
+
+/// What a field holds and where it goes.
+pub(super) enum Kind {
+    /// A whole number in a range.
+    Count(u64, u64, fn(&mut Draft, u64)),
+    /// Tokens, with `k` and `m`.
+    Tokens(fn(&mut Draft, u64)),
+    /// A parameter count, with `B` and the like.
+    Parameters(fn(&mut Draft, f64)),
+    /// Above 0, at most 1.
+    Share(fn(&mut Draft, f64)),
+    /// A memory size.
+    Memory(fn(&mut Draft, Bytes)),
+    /// `true` or `false`.
+    Flag(fn(&mut Draft, bool)),
+    /// One of some words; the function says whether it knew the word.
+    Name(&'static [&'static str], fn(&mut Draft, &str) -> bool),
+    /// Free text.
+    Text(fn(&mut Draft, &str)),
+    /// Words, as a list or separated by commas.
+    List(fn(&mut Draft, Vec<String>)),
+    /// Whole numbers, as a list or separated by commas.
+    Counts(fn(&mut Draft, Vec<u64>)),
+    /// An object.
+    Object(fn(&mut Draft, Value)),
+}
+
+/// Most GPUs that a degree of parallelism may name.
+const MAX_DEGREE: u64 = 65_536;
+
+const TASKS: &[&str] = &["inference", "training"];
+const ENGINES: &[(&str, EngineName)] = &[
+    ("vllm", EngineName::Vllm),
+    ("sglang", EngineName::Sglang),
+    ("tgi", EngineName::Tgi),
+    ("trtllm", EngineName::Trtllm),
+    ("tensorrt-llm", EngineName::Trtllm),
+    ("llamacpp", EngineName::Llamacpp),
+    ("llama.cpp", EngineName::Llamacpp),
+    ("ollama", EngineName::Ollama),
+    ("generic", EngineName::Generic),
+];
+const ENGINE_NAMES: &[&str] = &["vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "generic"];
+const DTYPES: &[&str] = &["auto", "fp32", "fp16", "bf16", "fp8", "int8", "int4", "fp4"];
+const METHODS: &[&str] = &["auto", "reference"];
+
+/// Weight quantizations by the names that checkpoints, engines and GGUF files use.
+pub(super) const QUANTIZATIONS: &[&str] = &[
+    "none",
+    "awq",
+    "gptq",
+    "fp8",
+    "int8",
+    "int4",
+    "nf4",
+    "fp4",
+    "nvfp4",
+    "mxfp4",
+    "mxfp8",
+    "w4a16",
+    "w8a8",
+    "w8a16",
+    "bitsandbytes",
+    "compressed-tensors",
+    "awq_marlin",
+    "gptq_marlin",
+    "marlin",
+    "modelopt",
+    "modelopt_fp4",
+    "experts_int8",
+    "fbgemm_fp8",
+    "ptpc_fp8",
+    "torchao",
+    "quark",
+    "gguf",
+    "eetq",
+    "exl2",
+    "hqq",
+    "bitsandbytes-nf4",
+    "bitsandbytes-fp4",
+    "q2_k",
+    "q2_k_s",
+    "q3_k",
+    "q3_k_s",
+    "q3_k_m",
+    "q3_k_l",
+    "q3_k_xl",
+    "q4_0",
+    "q4_1",
+    "q4_k",
+    "q4_k_s",
+    "q4_k_m",
+    "q4_k_xl",
+    "q5_0",
+    "q5_1",
+    "q5_k",
+    "q5_k_s",
+    "q5_k_m",
+    "q5_k_xl",
+    "q6_k",
+    "q8_0",
+    "q8_k",
+    "iq1_s",
+    "iq1_m",
+    "iq2_xxs",
+    "iq2_xs",
+    "iq2_s",
+    "iq2_m",
+    "iq3_xxs",
+    "iq3_xs",
+    "iq3_s",
+    "iq3_m",
+    "iq4_nl",
+    "iq4_xs",
+    "tq1_0",
+    "tq2_0",
+    "f16",
+    "bf16",
+    "f32",
+];
+
+const fn field(path: &'static str, flat: &'static [&'static str], kind: Kind) -> Field {
+    Field { path, flat, kind }
+}
+
+/// Every field, in the order they are documented.
+pub(super) const FIELDS: &[Field] = &[
+    field("task", &[], Kind::Name(TASKS, set_task)),
+    field("model", &[], Kind::Text(|d, text| d.model.name = Some(text.to_owned()))),
+    field("profile", &[], Kind::Text(|d, text| d.model.profile = Some(text.to_owned()))),
+    field("config", &[], Kind::Object(|d, config| d.model.config = Some(config))),
+    field("parameters", &[], Kind::Parameters(|d, n| d.model.parameters = Some(n))),
+    field("layers", &[], Kind::Count(1, 100_000, |d, n| d.model.layers = Some(n))),
+    field("hiddenSize", &[], Kind::Count(1, 10_000_000, |d, n| d.model.hidden_size = Some(n))),
+    field("heads", &[], Kind::Count(1, 100_000, |d, n| d.model.heads = Some(n))),
+    field("headDim", &[], Kind::Count(1, 100_000, |d, n| d.model.head_dim = Some(n))),
+    field("dtype", &[], Kind::Name(DTYPES, |d, text| set_dtype(text, &mut d.out.dtype))),
+    field("quantization", &[], Kind::Name(QUANTIZATIONS, set_quantization)),
+    field("kvCacheDtype", &[], Kind::Name(DTYPES, |d, text| set_dtype(text, &mut d.out.kv_cache_dtype))),
+    field("contextLength", &["sequence-length"], Kind::Tokens(|d, n| d.out.context_length = Some(n))),
+    field("batchSize", &[], Kind::Count(1, 10_000_000, |d, n| d.out.batch_size = Some(n))),
+    field("parallelism.tensor", &["tensor-parallel"], Kind::Count(1, MAX_DEGREE, |d, n| d.out.parallelism.tensor = n)),
+    field(
+        "parallelism.pipeline",
+        &["pipeline-parallel"],
+        Kind::Count(1, MAX_DEGREE, |d, n| d.out.parallelism.pipeline = n),
+    ),
+    field("parallelism.data", &["data-parallel"], Kind::Count(1, MAX_DEGREE, |d, n| d.out.parallelism.data = n)),
+    field("parallelism.expert", &["expert-parallel"], Kind::Count(1, MAX_DEGREE, |d, n| d.out.parallelism.expert = n)),
+    field(
+        "parallelism.context",
+        &["context-parallel"],
+        Kind::Count(1, MAX_DEGREE, |d, n| d.out.parallelism.context = n),
+    ),
+    field("engine.name", &[], Kind::Name(ENGINE_NAMES, set_engine)),
+    field("engine.version", &[], Kind::Name(&["a version such as 0.19.0"], set_version)),
+    field("engine.memoryFraction", &["memory-fraction"], Kind::Share(|d, n| d.out.engine.memory_fraction = Some(n))),
+    field(
+        "engine.maxNumSeqs",
+        &["max-num-seqs"],
+        Kind::Count(1, 10_000_000, |d, n| d.out.engine.max_num_seqs = Some(n)),
+    ),
+    field(
+        "engine.maxNumBatchedTokens",
+        &["max-num-batched-tokens"],
+        Kind::Tokens(|d, n| d.out.engine.max_num_batched_tokens = Some(n)),
+    ),
+    field("engine.kvCacheMemory", &["kv-cache-memory"], Kind::Memory(|d, n| d.out.engine.kv_cache_memory = Some(n))),
+    field("engine.blockSize", &["block-size"], Kind::Count(1, 65_536, |d, n| d.out.engine.block_size = Some(n))),
+    field("engine.enforceEager", &["enforce-eager"], Kind::Flag(|d, on| d.out.engine.enforce_eager = on)),
+    field("engine.cpuOffload", &[], Kind::Memory(|d, n| d.out.engine.cpu_offload = n)),
+    field("engine.maxLoras", &["max-loras"], Kind::Count(0, 100_000, |d, n| d.out.engine.max_loras = n)),
+    field("engine.maxLoraRank", &["max-lora-rank"], Kind::Count(1, MAX_DEGREE, |d, n| d.out.engine.max_lora_rank = n)),
+    field(
+        "engine.speculativeTokens",
+        &["speculative-tokens"],
+        Kind::Count(0, 1024, |d, n| d.out.engine.speculative_tokens = n),
+    ),
+    field("engine.layerPartition", &[], Kind::Counts(|d, list| d.out.engine.layer_partition = Some(list))),
+    field("training.optimizer", &["optimizer"], Kind::Name(Optimizer::NAMES, set_optimizer)),
+    field("training.precision", &["precision"], Kind::Name(Precision::NAMES, set_precision)),
+    field("training.sharding", &["sharding"], Kind::Name(Sharding::NAMES, set_sharding)),
+    field("training.checkpointing", &["checkpointing"], Kind::Name(Checkpointing::NAMES, set_checkpointing)),
+    field("training.loss", &["loss"], Kind::Name(Loss::NAMES, set_loss)),
+    field(
+        "training.gradientAccumulation",
+        &["gradient-accumulation"],
+        Kind::Count(1, 10_000_000, |d, n| d.out.training.gradient_accumulation = Some(n)),
+    ),
+    field(
+        "training.microBatches",
+        &["micro-batches"],
+        Kind::Count(1, 10_000_000, |d, n| d.out.training.micro_batches = Some(n)),
+    ),
+    field("training.trainer", &["trainer"], Kind::Text(|d, text| d.out.training.trainer = Some(text.to_owned()))),
+    field("training.cpuOffload", &[], Kind::Flag(|d, on| d.out.training.cpu_offload = on)),
+    field(
+        "training.expandableSegments",
+        &["expandable-segments"],
+        Kind::Flag(|d, on| d.out.training.expandable_segments = on),
+    ),
+    field(
+        "training.referenceModels",
+        &["reference-models"],
+        Kind::Count(0, 16, |d, n| d.out.training.reference_models = n),
+    ),
+    field("training.fusedKernels", &["fused-kernels"], Kind::Flag(|d, on| d.out.training.fused_kernels = on)),
+    field("training.lora.rank", &["lora-rank"], Kind::Count(1, MAX_DEGREE, |d, n| d.lora().rank = n)),
+    field("training.lora.targets", &["lora-targets"], Kind::List(|d, list| d.lora().targets = list)),
+    field("training.lora.quantizedBase", &["lora-quantized-base"], Kind::Flag(|d, on| d.lora().quantized_base = on)),
+    field(
+        "training.lora.doubleQuantization",
+        &["lora-double-quantization"],
+        Kind::Flag(|d, on| d.lora().double_quantization = on),
+    ),
+    field("training.lora.fp32Adapters", &["lora-fp32-adapters"], Kind::Flag(|d, on| d.lora().fp32_adapters = on)),
+    field("training.lora.dropout", &["lora-dropout"], Kind::Flag(|d, on| d.lora().dropout = on)),
+    field(
+        "training.lora.modulesToSave",
+        &["lora-modules-to-save"],
+        Kind::List(|d, list| d.lora().modules_to_save = list),
+    ),
+    field("method", &[], Kind::Name(METHODS, set_method)),
+];
+
+/// The field of a path.
+pub(super) fn by_path(path: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.path == path)
+}
+
+impl Field {
+    /// Reads a value and puts it into the draft.
+    ///
+    /// # Errors
+    /// What is wrong with the value and what is allowed.
+    pub(super) fn set(&self, draft: &mut Draft, value: &Value) -> Result<(), String> {
+        if let Kind::Object(set) = &self.kind {
+            return match value {
+                Value::Object(_) => Ok(set(draft, value.clone())),
+                _ => Err("must be an object: the JSON of a config.json".to_owned()),
+            };
+        }
+        if let Kind::List(set) = &self.kind {
+            return list(value).map(|words| set(draft, words));
+        }
+        if let Kind::Counts(set) = &self.kind {
+            let numbers: Result<Vec<u64>, String> =
+                list(value)?.iter().map(|n| numbers::count(n, 1, 100_000)).collect();
+            return numbers.map(|numbers| set(draft, numbers));
+        }
+        let text = scalar(value)?;
+        self.set_text(draft, text.trim())
+    }
+
+    fn set_text(&self, draft: &mut Draft, text: &str) -> Result<(), String> {
+        match &self.kind {
+            Kind::Count(min, max, set) => set(draft, numbers::count(text, *min, *max)?),
+            Kind::Tokens(set) => set(draft, numbers::tokens(text)?),
+            Kind::Parameters(set) => set(draft, numbers::parameters(text)?),
+            Kind::Share(set) => set(draft, numbers::share(text)?),
+            Kind::Memory(set) => set(draft, numbers::memory(text)?),
+            Kind::Flag(set) => set(draft, flag(text)?),
+            Kind::Name(names, set) => {
+                let lower = text.to_ascii_lowercase();
+                if !set(draft, &lower) {
+                    let hint = did_you_mean(text, names.iter().copied());
+                    let known = if names.len() > 20 { names.get(..20).unwrap_or(names) } else { names };
+                    let more = if known.len() < names.len() { ", ..." } else { "" };
+                    let known = known.join(", ");
+                    return Err(format!("`{}` is not known; allowed: {known}{more}{hint}", numbers::shown(text)));
+                }
+            }
+            Kind::Text(_) if text.is_empty() => return Err("must not be empty".to_owned()),
+            Kind::Text(set) => set(draft, text),
+            Kind::List(_) | Kind::Counts(_) | Kind::Object(_) => return Err("must be a list or an object".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// The text of a scalar.
+fn scalar(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(on) => Ok(on.to_string()),
+        Value::Null => Err("must have a value".to_owned()),
+        Value::Array(_) => Err("must be a single value, not a list".to_owned()),
+        Value::Object(_) => Err("must be a single value, not an object".to_owned()),
+    }
+}
+
+/// A list, or text separated by commas.
+fn list(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Array(items) => items.iter().map(scalar).collect(),
+        other => Ok(scalar(other)?.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()),
+    }
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("`{}` is not allowed: `true` or `false`", numbers::shown(text))),
+    }
+}
+
+fn set_task(draft: &mut Draft, text: &str) -> bool {
+    draft.out.task = match text {
+        "inference" => Some(Task::Inference),
+        "training" => Some(Task::Training),
+        _ => return false,
+    };
+    true
+}
+
+fn set_dtype(text: &str, target: &mut Option<DType>) -> bool {
+    *target = match text {
+        "auto" => None,
+        _ => match DType::from_str(text) {
+            Ok(dtype) => Some(dtype),
+            Err(_) => return false,
+        },
+    };
+    true
+}
+
+fn set_quantization(draft: &mut Draft, text: &str) -> bool {
+    let known = QUANTIZATIONS.contains(&text);
+    if known {
+        draft.out.quantization = Some(text.to_owned());
+    }
+    known
+}
+
+fn set_engine(draft: &mut Draft, text: &str) -> bool {
+    match ENGINES.iter().find(|(name, _)| *name == text) {
+        Some((_, name)) => {
+            draft.out.engine.name = *name;
+            draft.out.engine_named = true;
+            true
+        }
+        None => false,
+    }
+}
+
+fn set_version(draft: &mut Draft, text: &str) -> bool {
+    draft.out.engine.version = version(text);
+    draft.out.engine.version.is_some()
+}
+
+/// `v0.19.0`, `0.8.5.post1`, `0.11.0rc2+cu129`, `0.19`: the leading dotted numbers, at least two.
+pub(super) fn version(text: &str) -> Option<Version> {
+    let mut numbers = [0_u16; 3];
+    let mut found = 0;
+    for (slot, part) in numbers.iter_mut().zip(text.trim().trim_start_matches(['v', 'V']).split('.')) {
+        let digits: &str = part.get(..part.bytes().take_while(u8::is_ascii_digit).count()).unwrap_or("");
+        let Ok(number) = digits.parse() else { break };
+        *slot = number;
+        found += 1;
+        if digits.len() < part.len() {
+            break;
+        }
+    }
+    (found >= 2).then_some(Version(numbers))
+}
+
+macro_rules! name_setters {
+    ($($function:ident: $type:ident => $slot:ident),+ $(,)?) => {
+        $(fn $function(draft: &mut Draft, text: &str) -> bool {
+            let value = $type::from_name(text);
+            if value.is_some() {
+                draft.out.training.$slot = value;
+            }
+            value.is_some()
+        })+
+    };
+}
+
+name_setters! {
+    set_optimizer: Optimizer => optimizer,
+    set_precision: Precision => precision,
+    set_sharding: Sharding => sharding,
+    set_checkpointing: Checkpointing => checkpointing,
+    set_loss: Loss => loss,
+}
+
+fn set_method(draft: &mut Draft, text: &str) -> bool {
+    draft.out.method = match text {
+        "auto" => Method::Auto,
+        "reference" => Method::Reference,
+        _ => return false,
+    };
+    true
+}

@@ -1,0 +1,251 @@
+//! Nodes to an [`Inventory`]: which GPUs they have, what memory each, and which nodes are the same to the scheduler.
+//!
+//! Memory is taken from the best source there is: the label of GPU feature discovery, else the product's row in the GPU
+//! catalogue, else the instance type's. What none of them knows becomes [`UnknownCapacity`], with a reason, and never a
+//! guess.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::gpu_labels::{self, Found};
+use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint, UnknownCapacity};
+
+/// What is read of a node; everything else is skipped.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeView {
+    /// Name and labels.
+    #[serde(deserialize_with = "null_as_default")]
+    pub metadata: NodeMetadata,
+    /// Taints and cordon.
+    #[serde(deserialize_with = "null_as_default")]
+    pub spec: NodeSpec,
+    /// Resources.
+    #[serde(deserialize_with = "null_as_default")]
+    pub status: NodeStatus,
+}
+
+/// Of a node's metadata.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeMetadata {
+    /// Name.
+    pub name: String,
+    /// Labels.
+    #[serde(deserialize_with = "null_as_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Of a node's spec.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// Taints.
+    #[serde(deserialize_with = "null_as_default")]
+    pub taints: Vec<NodeTaint>,
+    /// Cordoned.
+    #[serde(deserialize_with = "null_as_default")]
+    pub unschedulable: bool,
+}
+
+/// A taint as Kubernetes writes it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeTaint {
+    /// Key.
+    pub key: String,
+    /// Value, possibly absent.
+    #[serde(deserialize_with = "null_as_default")]
+    pub value: String,
+    /// Effect.
+    pub effect: String,
+}
+
+/// Of a node's status: quantities as text or number.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// What pods may use.
+    #[serde(deserialize_with = "null_as_default")]
+    pub allocatable: BTreeMap<String, Count>,
+    /// What there is.
+    #[serde(deserialize_with = "null_as_default")]
+    pub capacity: BTreeMap<String, Count>,
+}
+
+/// A resource quantity, as far as it is a plain count; extended resources always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count(pub Option<u64>);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Quantity {
+            Number(u64),
+            Text(String),
+            Other(serde::de::IgnoredAny),
+        }
+        Ok(Self(match Quantity::deserialize(deserializer)? {
+            Quantity::Number(count) => Some(count),
+            Quantity::Text(text) => plain_count(&text),
+            Quantity::Other(_) => None,
+        }))
+    }
+}
+
+/// Kubernetes writes extended resources canonically: thousands as `1k`.
+fn plain_count(text: &str) -> Option<u64> {
+    match text.strip_suffix('k') {
+        Some(thousands) => thousands.parse::<u64>().ok()?.checked_mul(1000),
+        None => text.parse().ok(),
+    }
+}
+
+fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+/// The inventory of a set of nodes, in any order.
+#[must_use]
+pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inventory {
+    let nodes: Vec<N> = nodes.into_iter().collect();
+    let mut equipped: Vec<(&NodeView, Equipment)> =
+        nodes.iter().map(|node| (node.borrow(), equipment(node.borrow()))).filter(|(_, e)| !e.is_empty()).collect();
+    equipped.sort_by(|a, b| a.0.metadata.name.cmp(&b.0.metadata.name));
+    let own_keys = keys_of_single_nodes(equipped.iter().map(|(node, _)| &node.metadata.labels));
+
+    let mut interned: Vec<Arc<GpuClass>> = Vec::new();
+    let mut classes: BTreeMap<Key, NodeClass> = BTreeMap::new();
+    for (node, equipment) in equipped {
+        let gpus: Vec<(Arc<GpuClass>, u64)> =
+            equipment.gpus.into_iter().map(|(class, count)| (intern(&mut interned, class), count)).collect();
+        let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            node.metadata.labels.clone().into_iter().partition(|(key, _)| own_keys.contains(key.as_str()));
+        let key = Key {
+            gpus: gpus.iter().map(|(class, count)| (position(&interned, class), *count)).collect(),
+            unknown: equipment.unknown.iter().map(|u| (u.resource.clone(), u.count, u.reason.clone())).collect(),
+            taints: taints(node),
+            unschedulable: node.spec.unschedulable,
+            labels: shared,
+        };
+        let member = Member { name: node.metadata.name.clone(), labels: own };
+        let class = classes.entry(key).or_insert_with_key(|key| NodeClass {
+            labels: key.labels.clone(),
+            taints: key.taints.clone(),
+            unschedulable: key.unschedulable,
+            gpus,
+            unknown: equipment.unknown,
+            members: Vec::new(),
+        });
+        class.members.push(member);
+    }
+    Inventory { classes: classes.into_values().collect(), nodes: nodes.len() }
+}
+
+/// What makes two nodes the same. The order of the fields is the order of the classes.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    gpus: Vec<(usize, u64)>,
+    unknown: Vec<(String, u64, String)>,
+    taints: Vec<Taint>,
+    unschedulable: bool,
+    labels: BTreeMap<String, String>,
+}
+
+/// The GPUs of one node.
+struct Equipment {
+    gpus: Vec<(GpuClass, u64)>,
+    unknown: Vec<UnknownCapacity>,
+}
+
+impl Equipment {
+    const fn is_empty(&self) -> bool {
+        self.gpus.is_empty() && self.unknown.is_empty()
+    }
+}
+
+/// Every accelerator resource that the node offers. A fresh node says 0, or nothing, until its device plugin has
+/// registered: then what its labels promise counts, since a pod would wait for it and run.
+fn equipment(node: &NodeView) -> Equipment {
+    let labels = &node.metadata.labels;
+    let names = node.status.allocatable.keys().chain(node.status.capacity.keys());
+    let mut offered: BTreeMap<&str, u64> = names
+        .filter(|name| gpu_labels::is_accelerator(name))
+        .filter_map(|name| Some((name.as_str(), stated_count(node, name)?)))
+        .collect();
+    if offered.is_empty() {
+        offered.extend(gpu_labels::promised(labels));
+    }
+    let mut found = Equipment { gpus: Vec::new(), unknown: Vec::new() };
+    for (resource, count) in offered {
+        match gpu_labels::class_of(labels, resource) {
+            Found::Known(class) => found.gpus.push((class, count)),
+            Found::Unknown(reason) => {
+                found.unknown.push(UnknownCapacity { resource: resource.to_owned(), count, reason });
+            }
+        }
+    }
+    found
+}
+
+/// Allocatable devices, or those that exist but are not allocatable at the moment.
+fn stated_count(node: &NodeView, resource: &str) -> Option<u64> {
+    let positive = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
+    positive(&node.status.allocatable).or_else(|| positive(&node.status.capacity))
+}
+
+fn taints(node: &NodeView) -> Vec<Taint> {
+    let mut taints: Vec<Taint> = node
+        .spec
+        .taints
+        .iter()
+        .map(|t| Taint { key: t.key.clone(), value: t.value.clone(), effect: t.effect.clone() })
+        .collect();
+    taints.sort();
+    taints
+}
+
+/// Label keys that would make every node a class of its own: the host name, keys whose values differ for every node, and
+/// large sets that nearly do. It only decides where a label is kept, so it can never change an answer.
+fn keys_of_single_nodes<'a>(nodes: impl Iterator<Item = &'a BTreeMap<String, String>>) -> BTreeSet<&'a str> {
+    const HOSTNAME: &str = "kubernetes.io/hostname";
+    const MANY: usize = 16;
+    let mut values: BTreeMap<&str, (BTreeSet<&str>, usize)> = BTreeMap::new();
+    for labels in nodes {
+        for (key, value) in labels {
+            let entry = values.entry(key).or_default();
+            entry.0.insert(value);
+            entry.1 += 1;
+        }
+    }
+    values
+        .into_iter()
+        .filter(|(key, (distinct, nodes))| {
+            let all_differ = *nodes > 1 && distinct.len() == *nodes;
+            let most_differ = distinct.len() > MANY && distinct.len() * 2 > *nodes;
+            *key == HOSTNAME || all_differ || most_differ
+        })
+        .map(|(key, _)| key)
+        .collect()
+}
+
+/// One allocation a class, however many nodes have it. There are few classes, so a linear search will do.
+fn intern(known: &mut Vec<Arc<GpuClass>>, class: GpuClass) -> Arc<GpuClass> {
+    if let Some(same) = known.iter().find(|other| ***other == class) {
+        return Arc::clone(same);
+    }
+    let class = Arc::new(class);
+    known.push(Arc::clone(&class));
+    class
+}
+
+fn position(known: &[Arc<GpuClass>], class: &Arc<GpuClass>) -> usize {
+    known.iter().position(|other| Arc::ptr_eq(other, class)).unwrap_or(known.len())
+}
+
+#[cfg(test)]
+mod tests;

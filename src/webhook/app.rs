@@ -1,0 +1,39 @@
+//! What every request can see.
+
+use tokio::sync::Semaphore;
+
+use super::health::Health;
+use super::limits::MAX_REQUESTS;
+use super::tls::Certificate;
+use super::workloads::Workloads;
+use crate::cluster::Cluster;
+use crate::config::PolicyFile;
+use crate::telemetry::Metrics;
+
+/// Shared by all connections.
+#[derive(Debug)]
+pub struct App {
+    /// Counters and the page of `/metrics`.
+    pub metrics: Metrics,
+    /// The policy in force.
+    pub policy: PolicyFile,
+    /// Nodes, namespaces and GPU pods.
+    pub cluster: Cluster,
+    /// The serving certificate.
+    pub certificate: Certificate,
+    /// Estimates of what runs.
+    pub(super) workloads: Workloads,
+    /// Whether the server wants requests.
+    pub(super) health: Health,
+    /// One permit a request that is being read or answered.
+    pub(super) slots: Semaphore,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(metrics: Metrics, policy: PolicyFile, cluster: Cluster, certificate: Certificate) -> Self {
+        let (health, slots) = (Health::default(), Semaphore::new(MAX_REQUESTS));
+        Self { metrics, policy, cluster, certificate, workloads: Workloads::default(), health, slots }
+    }
+}
