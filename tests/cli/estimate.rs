@@ -59,14 +59,16 @@ fn a_model_may_come_as_its_own_config() {
             "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000,
             "max_position_embeddings": 4096, "tie_word_embeddings": false, "torch_dtype": "float16"}"#,
     )]);
-    let run = vramguard(&format!("estimate --config-json {} --context-length 4096 -o json", folder.path("config.json")));
+    let run =
+        vramguard(&format!("estimate --config-json {} --context-length 4096 -o json", folder.path("config.json")));
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(run.json()["workload"]["parameters"], 6_738_415_616_u64);
 }
 
 #[test]
 fn training_flags_mean_training() {
-    let report = vramguard(&format!("estimate {LLAMA_2_7B} --optimizer adamw --batch-size 1 --context-length 512 -o json"));
+    let report =
+        vramguard(&format!("estimate {LLAMA_2_7B} --optimizer adamw --batch-size 1 --context-length 512 -o json"));
     assert_eq!(report.json()["workload"]["task"], "training");
 }
 

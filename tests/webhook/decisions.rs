@@ -138,7 +138,10 @@ fn a_pod_may_be_stricter_always_and_laxer_only_with_leave_and_a_reason() {
     let lenient = Policy { allow_exemptions: true, ..Policy::default() };
     let server = TestServer::with(lenient, BTreeMap::new());
     let response = validate(&server, &lax);
-    assert_eq!((&response["allowed"], &response["auditAnnotations"]["exempt-reason"]), (&json!(true), &json!("load test")));
+    assert_eq!(
+        (&response["allowed"], &response["auditAnnotations"]["exempt-reason"]),
+        (&json!(true), &json!("load test"))
+    );
     assert!(server.scrape().contains("vramguard_exemptions_total{namespace=\"ml\"} 1"));
     let no_reason = pod("70B", &json!({"vramguard.io/mode": "warn"}));
     assert_eq!(validate(&server, &no_reason)["allowed"], false);
@@ -152,7 +155,8 @@ fn a_controller_is_judged_by_its_template() {
         "spec": {"replicas": 2, "template": {"metadata": {"annotations": template["metadata"]["annotations"]}, "spec": template["spec"]}}
     });
     let server = TestServer::start();
-    let as_deployment = |request: &mut Value| request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+    let as_deployment =
+        |request: &mut Value| request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
     let response = ask(&server, "/validate", &deployment, as_deployment);
     assert_eq!(response["status"]["reason"], "TOO_BIG", "{response}");
     let mutated = ask(&server, "/mutate", &deployment, as_deployment);
@@ -210,7 +214,8 @@ fn a_pod_is_given_its_estimate_once() {
     assert_eq!((&response["allowed"], &response["patchType"]), (&json!(true), &json!("JSONPatch")), "{response}");
     let patch: Value = serde_json::from_slice(&decode_base64(response["patch"].as_str().unwrap())).unwrap();
     for operation in patch.as_array().unwrap() {
-        let key = operation["path"].as_str().unwrap().strip_prefix("/metadata/annotations/").unwrap().replace("~1", "/");
+        let key =
+            operation["path"].as_str().unwrap().strip_prefix("/metadata/annotations/").unwrap().replace("~1", "/");
         assert_eq!(operation["op"], "add");
         object["metadata"]["annotations"][key] = operation["value"].clone();
     }
