@@ -4,7 +4,9 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
 use super::output::Format;
-use super::{catalogues, check, completions, estimate, plot, serve};
+#[cfg(feature = "webhook")]
+use super::serve;
+use super::{catalogues, check, completions, estimate, plot};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -51,6 +53,7 @@ pub(super) enum Command {
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Run the admission webhook
+    #[cfg(feature = "webhook")]
     Serve(serve::ServeArgs),
 }
 
@@ -61,7 +64,9 @@ impl Command {
             Self::Estimate(args) => args.output.format,
             Self::Check(args) => args.output.format,
             Self::Models(args) | Self::Gpus(args) => args.output.format,
-            Self::Plot { .. } | Self::Schema | Self::Completions(_) | Self::Serve(_) => Format::Table,
+            Self::Plot { .. } | Self::Schema | Self::Completions(_) => Format::Table,
+            #[cfg(feature = "webhook")]
+            Self::Serve(_) => Format::Table,
         }
     }
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::error::{Failure, code};
 use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
+use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Report, Source};
 use crate::decide::{Candidates, Policy, Verdict};
 use crate::estimate::Device;
+use crate::evaluate::{Environment, evaluate_declaration};
 use crate::facts;
+use crate::facts::catalog::Catalog;
 use crate::spec::declaration::Declaration;
 
 /// GPUs of a usual node, where only a product was given.
@@ -32,29 +35,31 @@ pub(super) fn short_product(product: &str) -> &str {
 
 /// One workload against one GPU, or against none.
 pub(super) fn estimate(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, Failure> {
-    let eligible = match gpu {
-        None => Vec::new(),
-        Some(name) => {
-            let class = GpuClass {
-                device: device(name)?,
-                sharing: Sharing::Exclusive,
-                resource: "nvidia.com/gpu".to_owned(),
-                source: CapacitySource::Given,
-            };
-            let gpus = GPUS_PER_NODE.max(declaration.parallelism.tensor);
-            vec![Candidate { class: Arc::new(class), gpus_per_node: gpus, nodes: 1 }]
-        }
-    };
-    let candidates = Candidates { eligible, ..Candidates::default() };
+    let candidates = gpu.map(|name| given(name, declaration)).transpose()?;
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let catalog = facts::catalog::Catalog::embedded();
-    Ok(crate::evaluate_declaration(declaration, source, &candidates, &Policy::default(), catalog))
+    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let asked = PolicyInput::default();
+    Ok(evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment))
+}
+
+/// A node full of one product.
+fn given(name: &str, declaration: &Declaration) -> Result<Candidates, Failure> {
+    let class = GpuClass {
+        device: device(name)?,
+        sharing: Sharing::Exclusive,
+        resource: "nvidia.com/gpu".to_owned(),
+        source: CapacitySource::Given,
+    };
+    let gpus_per_node = GPUS_PER_NODE.max(declaration.parallelism.tensor);
+    let candidate = Candidate { class: Arc::new(class), gpus_per_node, nodes: 1 };
+    Ok(Candidates { eligible: vec![candidate], ..Candidates::default() })
 }
 
 /// The error for a workload of which nothing can be estimated.
 pub(super) fn refused(report: &Report) -> Failure {
     let code = report.verdict.code();
-    let message = report.message.strip_prefix(code).map_or(report.message.as_str(), |rest| rest.trim_start_matches(": "));
+    let message =
+        report.message.strip_prefix(code).map_or(report.message.as_str(), |rest| rest.trim_start_matches(": "));
     let failure = Failure::new(code, message);
     match (report.notes.first(), report.verdict) {
         (Some(note), _) => failure.hint(note),

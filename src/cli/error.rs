@@ -1,6 +1,6 @@
 //! Errors as the user sees them: one message with its chain printed once, a code, and a hint where there is one.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -82,9 +82,18 @@ impl Failure {
         if tips.is_empty() { failure.hint("see `vramguard --help`") } else { failure.hint(tips.join("; ")) }
     }
 
-    /// Prints the error: text on standard error, or a document on standard output where the caller reads documents.
+    /// Prints the error and gives the exit code.
     pub(super) fn report(&self, format: Format) -> ExitCode {
-        let Self::Told(told) = self else { return Exit::Success.into() };
+        if *self == Self::Closed {
+            return Exit::Success.into();
+        }
+        self.print(format);
+        Exit::BadInput.into()
+    }
+
+    /// Prints the error: text on standard error, or a document on standard output where the caller reads documents.
+    pub(super) fn print(&self, format: Format) {
+        let Self::Told(told) = self else { return };
         match format {
             Format::Table => output::complain(&told.text()),
             Format::Json | Format::Yaml => {
@@ -92,7 +101,16 @@ impl Failure {
                 let _ = output::document(&told.envelope(), format);
             }
         }
-        Exit::BadInput.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The message alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => Ok(()),
+            Self::Told(told) => f.write_str(&told.message),
+        }
     }
 }
 

@@ -4,18 +4,21 @@
 //! it never writes to a stream itself.
 
 mod args;
+mod capacity;
 mod catalogues;
 mod check;
 mod completions;
+mod documents;
+mod engine;
 mod error;
 mod estimate;
 mod exit;
-mod engine;
 mod manifests;
 mod output;
 mod plot;
 pub mod render;
 mod schema;
+#[cfg(feature = "webhook")]
 pub mod serve;
 mod values;
 mod workload_flags;
@@ -49,6 +52,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Gpus(args) => catalogues::gpus(&args)?,
         Command::Schema => schema::run()?,
         Command::Completions(args) => completions::run(&args)?,
+        #[cfg(feature = "webhook")]
         Command::Serve(args) => return serve::run(&args).map_err(|error| Failure::from_chain(&error)),
     };
     Ok(exit.into())

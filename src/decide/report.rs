@@ -19,13 +19,28 @@ pub struct CheckResult {
     pub kind: &'static str,
     /// One result a pod template and GPU container.
     pub results: Vec<Report>,
+    /// Inputs that could not be read; everything else was checked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<InputError>,
+}
+
+/// An input that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct InputError {
+    /// File as given, `-` for standard input.
+    pub file: String,
+    /// Line, from 1, where one is to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub message: String,
 }
 
 impl CheckResult {
     /// Wraps results in the versioned envelope.
     #[must_use]
     pub const fn new(results: Vec<Report>) -> Self {
-        Self { api_version: "vramguard.io/v1", kind: "CheckResult", results }
+        Self { api_version: "vramguard.io/v1", kind: "CheckResult", results, errors: Vec::new() }
     }
 }
 

@@ -77,22 +77,16 @@ pub(super) fn is_accelerator(resource: &str) -> bool {
     })
 }
 
-/// The resource that a node's labels promise although its device plugin has not registered it.
-pub(super) fn promised_resource(labels: &Labels) -> Option<&'static str> {
-    // Under the mixed MIG strategy whole devices are not offered at all.
-    let mixed = labels.get("nvidia.com/mig.strategy").is_some_and(|strategy| strategy == "mixed");
-    (!mixed && promised_count(labels, NVIDIA).is_some()).then_some(NVIDIA)
-}
-
-/// How many devices of the resource the labels promise, replicas counted.
-pub(super) fn promised_count(labels: &Labels, resource: &str) -> Option<u64> {
-    if resource != NVIDIA {
+/// The resource and count that a node's labels promise although no device plugin has registered it.
+pub(super) fn promised(labels: &Labels) -> Option<(&'static str, u64)> {
+    // Under the mixed MIG strategy slices are offered, and no label tells which before they are.
+    if labels.get("nvidia.com/mig.strategy").is_some_and(|strategy| strategy == "mixed") {
         return None;
     }
     let labelled = COUNT_LABELS.iter().find_map(|key| number(labels, key));
     let count = labelled.or_else(|| instance(labels).filter(|i| i.resource == NVIDIA).map(|i| i.count))?;
     let replicas = sharing(labels).map_or(1, |(_, replicas)| replicas);
-    Some(count.saturating_mul(replicas)).filter(|&count| count > 0)
+    Some((NVIDIA, count.saturating_mul(replicas))).filter(|(_, count)| *count > 0)
 }
 
 /// The device class behind a resource of a node with these labels.

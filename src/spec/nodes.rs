@@ -18,10 +18,13 @@ use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint, Un
 #[serde(default)]
 pub struct NodeView {
     /// Name and labels.
+    #[serde(deserialize_with = "null_as_default")]
     pub metadata: NodeMetadata,
     /// Taints and cordon.
+    #[serde(deserialize_with = "null_as_default")]
     pub spec: NodeSpec,
     /// Resources.
+    #[serde(deserialize_with = "null_as_default")]
     pub status: NodeStatus,
 }
 
@@ -165,24 +168,20 @@ impl Equipment {
     }
 }
 
-/// Every accelerator resource that the node offers, or is about to offer once its device plugin has registered.
+/// Every accelerator resource that the node offers. A fresh node says 0, or nothing, until its device plugin has
+/// registered: then what its labels promise counts, since a pod would wait for it and run.
 fn equipment(node: &NodeView) -> Equipment {
-    let mut found = Equipment { gpus: Vec::new(), unknown: Vec::new() };
     let labels = &node.metadata.labels;
-    let offered: BTreeSet<&str> = node
-        .status
-        .allocatable
-        .keys()
-        .chain(node.status.capacity.keys())
-        .map(String::as_str)
+    let names = node.status.allocatable.keys().chain(node.status.capacity.keys());
+    let mut offered: BTreeMap<&str, u64> = names
         .filter(|name| gpu_labels::is_accelerator(name))
-        .chain(gpu_labels::promised_resource(labels))
+        .filter_map(|name| Some((name.as_str(), stated_count(node, name)?)))
         .collect();
-    for resource in offered {
-        let count = count_of(node, resource);
-        if count == 0 {
-            continue;
-        }
+    if offered.is_empty() {
+        offered.extend(gpu_labels::promised(labels));
+    }
+    let mut found = Equipment { gpus: Vec::new(), unknown: Vec::new() };
+    for (resource, count) in offered {
         match gpu_labels::class_of(labels, resource) {
             Found::Known(class) => found.gpus.push((class, count)),
             Found::Unknown(reason) => {
@@ -193,14 +192,10 @@ fn equipment(node: &NodeView) -> Equipment {
     found
 }
 
-/// Allocatable devices. A fresh node says 0, or nothing, until its plugin has registered: then what is promised counts,
-/// since the pod would wait and run.
-fn count_of(node: &NodeView, resource: &str) -> u64 {
-    let stated = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
-    stated(&node.status.allocatable)
-        .or_else(|| stated(&node.status.capacity))
-        .or_else(|| gpu_labels::promised_count(&node.metadata.labels, resource))
-        .unwrap_or(0)
+/// Allocatable devices, or those that exist but are not allocatable at the moment.
+fn stated_count(node: &NodeView, resource: &str) -> Option<u64> {
+    let positive = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
+    positive(&node.status.allocatable).or_else(|| positive(&node.status.capacity))
 }
 
 fn taints(node: &NodeView) -> Vec<Taint> {
@@ -251,3 +246,6 @@ fn intern(known: &mut Vec<Arc<GpuClass>>, class: GpuClass) -> Arc<GpuClass> {
 fn position(known: &[Arc<GpuClass>], class: &Arc<GpuClass>) -> usize {
     known.iter().position(|other| Arc::ptr_eq(other, class)).unwrap_or(known.len())
 }
+
+#[cfg(test)]
+mod tests;

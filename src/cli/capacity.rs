@@ -1,0 +1,141 @@
+//! Where capacity comes from: a file of nodes, or the cluster.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::documents;
+use super::error::{Failure, code};
+use super::manifests;
+use crate::decide::Inventory;
+use crate::spec::nodes::{self, NodeView};
+
+/// What is known of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Capacity {
+    /// GPUs by class.
+    pub inventory: Inventory,
+    /// The `vramguard.io/mode` labels of namespaces.
+    pub modes: BTreeMap<String, String>,
+    /// What was left out, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A NodeList, a List, or several Node documents.
+pub(super) fn from_file(path: &Path) -> Result<Capacity, Failure> {
+    let text = manifests::read_bounded(path, manifests::MANIFEST_LIMIT)?;
+    let name = path.display().to_string();
+    let (documents, problems) = documents::read(&name, &text);
+    if let Some(problem) = problems.first() {
+        return Err(Failure::new(code::BAD_INPUT, problem.to_string()));
+    }
+    let mut found = Found::default();
+    for document in documents {
+        found.object(&name, document.value, false);
+    }
+    if found.nodes.is_empty() {
+        let failure = Failure::new(code::BAD_INPUT, format!("{name}: no Node in it"));
+        return Err(failure.hint("--nodes takes the output of `kubectl get nodes -o yaml`"));
+    }
+    Ok(Capacity { inventory: nodes::inventory(found.nodes), modes: BTreeMap::new(), notes: found.notes })
+}
+
+#[derive(Default)]
+struct Found {
+    nodes: Vec<NodeView>,
+    notes: Vec<String>,
+}
+
+impl Found {
+    /// One object; `listed` items of a NodeList need not say their kind.
+    fn object(&mut self, file: &str, mut object: Value, listed: bool) {
+        let kind = object.get("kind").and_then(Value::as_str).unwrap_or(if listed { "Node" } else { "" }).to_owned();
+        match kind.as_str() {
+            "Node" => match serde_json::from_value::<NodeView>(object) {
+                Ok(node) => self.nodes.push(node),
+                Err(error) => self.notes.push(format!("{file}: a Node is left out: {error}")),
+            },
+            "NodeList" | "List" => {
+                let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) else { return };
+                items.into_iter().for_each(|item| self.object(file, item, kind == "NodeList"));
+            }
+            "" => self.notes.push(format!("{file}: an object without a kind is left out")),
+            other => self.notes.push(format!("{file}: {other} is not read for capacity")),
+        }
+    }
+}
+
+/// The nodes and namespaces of the cluster that the kubeconfig points to.
+#[cfg(feature = "cluster")]
+pub(super) fn from_cluster(kubeconfig: Option<&Path>) -> Result<Capacity, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(code::CLUSTER, format!("cannot start: {error}")))?;
+    runtime.block_on(cluster::read(kubeconfig)).map_err(|error| {
+        let failure = Failure::new(code::CLUSTER, format!("{error:#}"));
+        failure.hint("without access to a cluster, save `kubectl get nodes -o yaml` to a file and use --nodes FILE")
+    })
+}
+
+#[cfg(feature = "cluster")]
+mod cluster {
+    use super::{Capacity, NodeView, Path, nodes};
+    use crate::cluster::client;
+    use anyhow::Context as _;
+    use k8s_openapi::api::core::v1::{Namespace, Node};
+    use kube::Api;
+    use kube::api::ListParams;
+
+    const MODE_LABEL: &str = "vramguard.io/mode";
+
+    pub(super) async fn read(kubeconfig: Option<&Path>) -> anyhow::Result<Capacity> {
+        let client = client::connect(kubeconfig).await?;
+        let listed =
+            Api::<Node>::all(client.clone()).list(&ListParams::default()).await.context("cannot list nodes")?;
+        let mut capacity = Capacity::default();
+        let mut views = Vec::with_capacity(listed.items.len());
+        for node in listed {
+            views.push(serde_json::from_value::<NodeView>(serde_json::to_value(node)?)?);
+        }
+        capacity.inventory = nodes::inventory(views);
+        match Api::<Namespace>::all(client).list(&ListParams::default()).await {
+            Ok(namespaces) => capacity.modes = namespaces.into_iter().filter_map(mode).collect(),
+            Err(error) => {
+                capacity.notes.push(format!("namespaces cannot be listed, their mode labels are not known: {error}"));
+            }
+        }
+        Ok(capacity)
+    }
+
+    fn mode(namespace: Namespace) -> Option<(String, String)> {
+        let mode = namespace.metadata.labels?.remove(MODE_LABEL)?;
+        Some((namespace.metadata.name?, mode))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> (Vec<String>, Vec<String>) {
+        let mut found = Found::default();
+        for document in documents::read("nodes.yaml", text).0 {
+            found.object("nodes.yaml", document.value, false);
+        }
+        (found.nodes.into_iter().map(|node| node.metadata.name).collect(), found.notes)
+    }
+
+    #[test]
+    fn lists_and_documents_of_nodes_are_read_alike() {
+        let single = "kind: Node\nmetadata: {name: a}\n---\nkind: Node\nmetadata: {name: b}\n";
+        let list = "kind: NodeList\nitems: [{metadata: {name: a}}, {kind: Node, metadata: {name: b}}]";
+        let mixed =
+            "kind: List\nitems: [{kind: Node, metadata: {name: a}}, {kind: Pod}, {kind: Node, metadata: {name: b}}]";
+        for text in [single, list, mixed] {
+            assert_eq!(names(text).0, ["a", "b"], "{text}");
+        }
+        assert_eq!(names(mixed).1, ["nodes.yaml: Pod is not read for capacity"]);
+    }
+}

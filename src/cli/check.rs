@@ -1,0 +1,204 @@
+//! `vramguard check`: the workloads in manifests against the GPUs of a cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::OutputArgs;
+use super::capacity::{self, Capacity};
+use super::documents::{self, Document, Problem};
+use super::error::{Failure, code};
+use super::exit::Exit;
+use super::manifests;
+use super::output::{self, Format};
+use super::render::table;
+use crate::decide::Policy;
+use crate::decide::policy::PolicyInput;
+use crate::decide::report::{CheckResult, InputError, Report, Source};
+use crate::evaluate::{self, Environment};
+use crate::facts::catalog::Catalog;
+use crate::spec::{kinds, yaml};
+
+/// Fewer files than this are read before a bar could be seen.
+const BAR_FROM: usize = 200;
+/// Notes printed one by one.
+const NOTE_LIMIT: usize = 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  vramguard check -f examples/ --nodes examples/nodes.yaml
+  helm template ./chart | vramguard check -f - --nodes nodes.yaml -o json
+  kubectl get pods,deployments -A -o yaml | vramguard check -f - --cluster --strict
+
+Exit codes: 0 everything fits, 1 something is denied, 2 bad input, 3 only warnings (with --strict)";
+
+/// Manifests and what to hold them against.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CheckArgs {
+    /// Files, directories (searched for *.yaml, *.yml and *.json), or `-` for standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    pub filename: Vec<PathBuf>,
+    /// Nodes to hold the workloads against, as `kubectl get nodes -o yaml` prints them
+    #[arg(long, value_name = "FILE")]
+    pub nodes: Option<PathBuf>,
+    /// Hold the workloads against the nodes of the current cluster
+    #[cfg(feature = "cluster")]
+    #[arg(long, conflicts_with = "nodes")]
+    pub cluster: bool,
+    /// Kubeconfig of the cluster
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Policy file, as the webhook reads it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Exit with 3 if there are warnings
+    #[arg(long)]
+    pub strict: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let policy = args.policy()?;
+    let capacity = args.capacity()?;
+    let mut checked = Checked::default();
+    let skip: Vec<PathBuf> = args.nodes.iter().chain(&args.config).cloned().collect();
+    let (files, failures) = manifests::collect(&args.filename, &skip);
+    checked.problems.extend(failures.iter().map(unread));
+    let bar = progress(files.len());
+    for file in files {
+        checked.file(&file, &policy, capacity.as_ref());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    checked.notes.extend(capacity.into_iter().flat_map(|capacity| capacity.notes));
+    checked.print(args.output.format)?;
+    Ok(if checked.problems.is_empty() {
+        Exit::of(checked.reports.iter().map(|report| report.decision), args.strict)
+    } else {
+        Exit::BadInput
+    })
+}
+
+impl CheckArgs {
+    fn policy(&self) -> Result<Policy, Failure> {
+        let Some(path) = &self.config else { return Ok(Policy::default()) };
+        let text = manifests::read_bounded(path, manifests::MANIFEST_LIMIT)?;
+        yaml::typed(&text)
+            .map_err(|error| Failure::new(code::BAD_INPUT, format!("{}: not a policy: {error}", path.display())))
+    }
+
+    fn capacity(&self) -> Result<Option<Capacity>, Failure> {
+        #[cfg(feature = "cluster")]
+        if self.cluster {
+            return capacity::from_cluster(self.kubeconfig.as_deref()).map(Some);
+        }
+        self.nodes.as_deref().map(capacity::from_file).transpose()
+    }
+}
+
+/// Hidden unless a person watches and there is something to watch.
+fn progress(files: usize) -> ProgressBar {
+    if files < BAR_FROM {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} files, {eta} left");
+    // The bar draws to standard error, and only if that is a terminal.
+    ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// What came of the inputs.
+#[derive(Default)]
+struct Checked {
+    reports: Vec<Report>,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+}
+
+impl Checked {
+    fn file(&mut self, path: &std::path::Path, policy: &Policy, capacity: Option<&Capacity>) {
+        let name = path.display().to_string();
+        let text = match manifests::read_bounded(path, manifests::MANIFEST_LIMIT) {
+            Ok(text) => text,
+            Err(failure) => return self.problems.push(unread(&failure)),
+        };
+        let (documents, problems) = documents::read(&name, &text);
+        self.problems.extend(problems);
+        for document in documents {
+            self.document(&name, &document, policy, capacity);
+        }
+    }
+
+    fn document(&mut self, file: &str, document: &Document, policy: &Policy, capacity: Option<&Capacity>) {
+        if let Err(error) = kinds::identity(&document.value) {
+            let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
+            return self.notes.push(format!("{place}; skipped"));
+        }
+        let templates = match kinds::templates(&document.value) {
+            Ok(templates) => templates,
+            Err(error) => {
+                let problem = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
+                return self.problems.push(problem);
+            }
+        };
+        let environment = Environment {
+            catalog: Catalog::embedded(),
+            inventory: capacity.map(|capacity| &capacity.inventory),
+            policy,
+        };
+        for found in templates {
+            let source = source(file, document.index, found.object);
+            let label = capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
+            let asked = PolicyInput {
+                namespace: &source.namespace,
+                namespace_label: label.map(String::as_str),
+                ..PolicyInput::default()
+            };
+            self.reports.extend(evaluate::evaluate(&found.pod, &source, &asked, &environment));
+        }
+    }
+
+    fn print(&mut self, format: Format) -> Result<(), Failure> {
+        for note in self.notes.iter().take(NOTE_LIMIT) {
+            output::complain(&format!("note: {note}\n"));
+        }
+        if let Some(more) = self.notes.len().checked_sub(NOTE_LIMIT).filter(|more| *more > 0) {
+            output::complain(&format!("note: and {more} more\n"));
+        }
+        let mut result = CheckResult::new(std::mem::take(&mut self.reports));
+        result.errors = self.problems.iter().map(view).collect();
+        match format {
+            Format::Table => {
+                output::text(&table::check(&result))?;
+                for problem in &self.problems {
+                    output::complain(&format!("error: {problem}\n"));
+                }
+            }
+            format if result.results.is_empty() && !self.problems.is_empty() => {
+                let all: Vec<String> = self.problems.iter().map(Problem::to_string).collect();
+                Failure::new(code::BAD_INPUT, all.join("; ")).print(format);
+            }
+            format => output::document(&result, format)?,
+        }
+        self.reports = result.results;
+        Ok(())
+    }
+}
+
+fn source(file: &str, document: usize, object: kinds::Identity) -> Source {
+    let kinds::Identity { kind, namespace, name, .. } = object;
+    Source { file: Some(file.to_owned()), document: Some(document), kind, namespace, name, container: String::new() }
+}
+
+/// A file that could not be read at all: its message names it.
+fn unread(failure: &Failure) -> Problem {
+    Problem { file: String::new(), line: 0, message: failure.to_string() }
+}
+
+fn view(problem: &Problem) -> InputError {
+    let line = Some(problem.line).filter(|line| *line > 0);
+    InputError { file: problem.file.clone(), line, message: problem.message.clone() }
+}
