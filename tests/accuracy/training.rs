@@ -276,7 +276,8 @@ fn megatron(row: &Value) -> Option<Row> {
     let training = Training {
         optimizer: Some(Optimizer::AdamW),
         precision: Some(Precision::MixedBf16),
-        sharding: Some(Sharding::Megatron),
+        sharding: Some(if distributed { Sharding::Megatron } else { Sharding::Ddp }),
+        trainer: Some("megatron-lm".to_owned()),
         checkpointing: Some(match said(row, "recompute-granularity") {
             "full" => Checkpointing::Full,
             "selective" => Checkpointing::Selective,
@@ -291,11 +292,8 @@ fn megatron(row: &Value) -> Option<Row> {
         fused_kernels: true,
         ..Training::default()
     };
-    // Without the distributed optimizer context-parallel ranks only shorten the sequence.
-    let (data, inside) = if distributed { (data, context) } else { (1, 1) };
-    let parallelism = Parallelism { tensor, pipeline, data, expert, context: inside };
-    let sequence = argument(row, "seq-length")? * inside / context;
-    let workload = workload(model, batch, sequence, training, parallelism);
+    let parallelism = Parallelism { tensor, pipeline, data, expert, context };
+    let workload = workload(model, batch, argument(row, "seq-length")?, training, parallelism);
     let peaks = training::stage_peaks(&workload).ok()?;
     // The runs log their last rank.
     let allocated = peaks.last()?.allocated;
