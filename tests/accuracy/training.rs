@@ -7,6 +7,7 @@ use vramguard::estimate::model::Model;
 use vramguard::estimate::workload::{
     Checkpointing, Engine, Lora, Loss, Method, ModelFacts, Optimizer, Parallelism, Precision, Sharding, Task, Training,
 };
+use vramguard::facts::catalog::Catalog;
 use vramguard::estimate::{Bytes, Device, Estimate, Interval, TermName, Workload, training};
 
 use crate::support::{self, Row, models};
@@ -134,9 +135,16 @@ fn optimizer(row: &Value) -> Optimizer {
     }
 }
 
+/// A model of the catalogue, else of published dimensions.
+fn model(name: &str) -> Option<Model> {
+    let name = name.split(" (").next().unwrap_or(name);
+    let known = Catalog::embedded().find(name).ok().map(|model| Model::clone(&model));
+    known.or_else(|| models::by_name(name))
+}
+
 /// The workload of a row that says everything that memory depends on.
 fn declared(row: &Value) -> Option<Workload> {
-    let model = models::by_name(text(row, "model"))?;
+    let model = model(text(row, "model"))?;
     let (batch, sequence) = (row["micro_batch_size"].as_u64()?, row["seq_len"].as_u64()?);
     let checkpointing = Some(checkpointing(row)?);
     let (sharding, parallelism) = sharding(row);
