@@ -1,10 +1,12 @@
 //! What node labels say about a node's GPUs, vendor by vendor and cloud by cloud, as tables.
+//!
+//! Labels and catalogues count memory as NVML does; a class has what the CUDA runtime sees of it, which is less.
 
 use std::collections::BTreeMap;
 
 use crate::decide::inventory::{CapacitySource, GpuClass, Sharing};
 use crate::estimate::{Bytes, Device};
-use crate::facts::gpus;
+use crate::facts::{gpus, runtime_memory};
 
 type Labels = BTreeMap<String, String>;
 
@@ -122,14 +124,16 @@ fn nvidia(labels: &Labels, resource: &str) -> Found {
         None => (Sharing::Exclusive, 1),
     };
     let Some(device) = whole_device(labels, product) else { return Found::Unknown(unknown_reason(labels, product)) };
+    let whole = runtime_memory::visible(&device.product, device.memory);
     // MPS gives each client its share of the memory; time slicing gives each the whole, at other times.
-    let memory = if strategy == Sharing::Mps { Bytes(device.memory.0 / replicas.max(1)) } else { device.memory };
+    let memory = if strategy == Sharing::Mps { Bytes(whole.0 / replicas.max(1)) } else { whole };
     known(device.product, memory, device.capability, strategy, resource, device.source)
 }
 
 /// What is known of one physical device, from the best source.
 struct Whole {
     product: String,
+    /// As NVML and the labels count it.
     memory: Bytes,
     capability: Option<(u8, u8)>,
     source: CapacitySource,
@@ -183,7 +187,8 @@ fn mig_slice(labels: &Labels, resource: &str) -> Found {
     let replicas = number(labels, &format!("{resource}.replicas")).unwrap_or(1);
     let shared = replicas > 1 && read("sharing-strategy").is_some_and(|strategy| strategy == "time-slicing");
     let sharing = if shared { Sharing::TimeSlicing } else { Sharing::Mig };
-    known(product, Bytes::from_mib(mib), capability(labels), sharing, resource, CapacitySource::Label)
+    let visible = runtime_memory::visible(&product, Bytes::from_mib(mib));
+    known(product, visible, capability(labels), sharing, resource, CapacitySource::Label)
 }
 
 fn known(
