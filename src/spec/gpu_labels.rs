@@ -124,9 +124,13 @@ fn nvidia(labels: &Labels, resource: &str) -> Found {
         None => (Sharing::Exclusive, 1),
     };
     let Some(device) = whole_device(labels, product) else { return Found::Unknown(unknown_reason(labels, product)) };
-    let whole = runtime_memory::visible(&device.product, device.memory);
     // MPS gives each client its share of the memory; time slicing gives each the whole, at other times.
-    let memory = if strategy == Sharing::Mps { Bytes(whole.0 / replicas.max(1)) } else { whole };
+    // A MIG slice's label is already what the runtime sees.
+    let seen = match strategy {
+        Sharing::Mig => device.memory,
+        _ => runtime_memory::visible(&device.product, device.memory),
+    };
+    let memory = if strategy == Sharing::Mps { Bytes(seen.0 / replicas.max(1)) } else { seen };
     known(device.product, memory, device.capability, strategy, resource, device.source)
 }
 
@@ -187,8 +191,7 @@ fn mig_slice(labels: &Labels, resource: &str) -> Found {
     let replicas = number(labels, &format!("{resource}.replicas")).unwrap_or(1);
     let shared = replicas > 1 && read("sharing-strategy").is_some_and(|strategy| strategy == "time-slicing");
     let sharing = if shared { Sharing::TimeSlicing } else { Sharing::Mig };
-    let visible = runtime_memory::visible(&product, Bytes::from_mib(mib));
-    known(product, visible, capability(labels), sharing, resource, CapacitySource::Label)
+    known(product, Bytes::from_mib(mib), capability(labels), sharing, resource, CapacitySource::Label)
 }
 
 fn known(
