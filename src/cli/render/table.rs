@@ -27,8 +27,11 @@ pub fn check(result: &CheckResult) -> String {
             lines.by_ref().take(2).for_each(|line| push(&mut text, &line));
             details(report).iter().for_each(|line| push(&mut text, line));
         }
+        let mut terms = shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms).peekable();
         text.push('\n');
-        push(&mut text, &paint(&bar::legend(shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms))));
+        if terms.peek().is_some() {
+            push(&mut text, &paint(&bar::legend(terms)));
+        }
     }
     push(&mut text, &summary(&result.results));
     text
@@ -217,3 +220,6 @@ fn summary(reports: &[Report]) -> String {
 pub(crate) fn gib(bytes: Bytes) -> String {
     if bytes == Bytes::ZERO { "–".to_owned() } else { format!("{:.2}", bytes.gib()) }
 }
+
+#[cfg(test)]
+mod tests;
