@@ -110,9 +110,11 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         name: metadata.name.unwrap_or_default(),
         generate_name: metadata.generate_name.unwrap_or_default(),
         labels: metadata.labels.unwrap_or_default(),
+        has_annotations: !annotations.is_empty(),
         annotations,
         controller,
         spec: pod.spec,
+        ..PodTemplate::default()
     };
     let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());
     concerned.then(|| GpuPod { workload: workload(&template), template })
