@@ -98,7 +98,7 @@ fn mps_divides_the_memory_and_time_slicing_does_not() {
     assert_eq!((sliced.device.visible, sliced.sharing), (Bytes::from_gib(22.03), Sharing::TimeSlicing));
     assert_eq!(sliced.device.product, "NVIDIA-L4");
     let (whole, _) = shared("none");
-    assert_eq!((whole.device.visible, whole.sharing), (Bytes::from_mib(23034), Sharing::Exclusive));
+    assert_eq!((whole.device.visible, whole.sharing), (Bytes::from_gib(22.03), Sharing::Exclusive));
 }
 
 #[test]
