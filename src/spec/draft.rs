@@ -73,7 +73,7 @@ impl Draft {
             self.given.insert(field.path, (source.location.to_owned(), value.clone()));
             return Ok(());
         };
-        if self.out.unknown_fields.contains(field.path) && earlier == source.origin {
+        if earlier == source.origin || source.origin == Origin::Inferred {
             return Ok(());
         }
         self.compare(field, value, source)

@@ -27,6 +27,8 @@ pub struct PodTemplate {
     pub labels: BTreeMap<String, String>,
     /// Annotations, without kubectl's copy of the object.
     pub annotations: BTreeMap<String, String>,
+    /// The object has an annotation map, be it empty: decides how a patch adds to it.
+    pub has_annotations: bool,
     /// The object that made the pod (`controller: true`), if any.
     pub controller: Option<Owner>,
     /// What the pod runs and where it may.
@@ -186,8 +188,8 @@ struct Metadata {
     generate_name: String,
     #[serde(deserialize_with = "strings")]
     labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "strings")]
-    annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "strings_option")]
+    annotations: Option<BTreeMap<String, String>>,
     #[serde(deserialize_with = "or_default")]
     owner_references: Vec<Owner>,
 }
@@ -208,7 +210,8 @@ impl<'de> Deserialize<'de> for PodTemplate {
             name: metadata.name,
             generate_name: metadata.generate_name,
             labels: metadata.labels,
-            annotations: metadata.annotations,
+            has_annotations: metadata.annotations.is_some(),
+            annotations: metadata.annotations.unwrap_or_default(),
             controller: metadata.owner_references.into_iter().find(|owner| owner.controller),
             spec,
         })
@@ -309,35 +312,45 @@ fn quantities<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String
 }
 
 /// A map of strings; the value that breaks the rule is named in the error.
-fn strings<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
-    struct Strings;
-    impl<'de> Visitor<'de> for Strings {
-        type Value = BTreeMap<String, String>;
+struct Strings(BTreeMap<String, String>);
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a map of strings")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(BTreeMap::new())
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut out = BTreeMap::new();
-            while let Some(key) = map.next_key::<String>()? {
-                if key == LAST_APPLIED {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                let value = map
-                    .next_value::<Option<Quoted>>()
-                    .map_err(|error| de::Error::custom(format_args!("`{key}`: {error}")))?;
-                out.insert(key, value.map(|text| text.0).unwrap_or_default());
-            }
-            Ok(out)
-        }
+impl<'de> Deserialize<'de> for Strings {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(StringsVisitor).map(Self)
     }
-    d.deserialize_any(Strings)
+}
+
+struct StringsVisitor;
+
+impl<'de> Visitor<'de> for StringsVisitor {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut out = BTreeMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == LAST_APPLIED {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map
+                .next_value::<Option<Quoted>>()
+                .map_err(|error| de::Error::custom(format_args!("`{key}`: {error}")))?;
+            out.insert(key, value.map(|text| text.0).unwrap_or_default());
+        }
+        Ok(out)
+    }
+}
+
+fn strings_option<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    Ok(Option::<Strings>::deserialize(d)?.map(|map| map.0))
+}
+
+fn strings<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(strings_option(d)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use serde_json::Value;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Options, Spanned};
 
-/// Deepest nesting of a document; Kubernetes objects stay below 40.
-const MAX_DEPTH: usize = 100;
+/// Deepest nesting of a document: the library recurses, and 100 levels overflow a 2 MiB stack in a debug build. CRDs of
+/// whole pod templates, the deepest objects there are, stay below 50.
+const MAX_DEPTH: usize = 64;
 /// Most parser events of one text, aliases expanded: about 40 MB of manifests.
 const MAX_EVENTS: usize = 4_000_000;
 /// Most documents of one text.

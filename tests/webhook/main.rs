@@ -6,3 +6,4 @@ mod hostile;
 mod probes;
 mod server;
 mod tls;
+mod watch;
