@@ -92,7 +92,8 @@ mod cluster {
 
     pub(super) async fn read(kubeconfig: Option<&Path>) -> anyhow::Result<Capacity> {
         let client = client::connect(kubeconfig).await?;
-        let listed = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.context("cannot list nodes")?;
+        let listed =
+            Api::<Node>::all(client.clone()).list(&ListParams::default()).await.context("cannot list nodes")?;
         let mut capacity = Capacity::default();
         let mut views = Vec::with_capacity(listed.items.len());
         for node in listed {
@@ -130,7 +131,8 @@ mod tests {
     fn lists_and_documents_of_nodes_are_read_alike() {
         let single = "kind: Node\nmetadata: {name: a}\n---\nkind: Node\nmetadata: {name: b}\n";
         let list = "kind: NodeList\nitems: [{metadata: {name: a}}, {kind: Node, metadata: {name: b}}]";
-        let mixed = "kind: List\nitems: [{kind: Node, metadata: {name: a}}, {kind: Pod}, {kind: Node, metadata: {name: b}}]";
+        let mixed =
+            "kind: List\nitems: [{kind: Node, metadata: {name: a}}, {kind: Pod}, {kind: Node, metadata: {name: b}}]";
         for text in [single, list, mixed] {
             assert_eq!(names(text).0, ["a", "b"], "{text}");
         }

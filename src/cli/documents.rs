@@ -47,7 +47,8 @@ pub(super) fn read(file: &str, text: &str) -> (Vec<Document>, Vec<Problem>) {
     }
     match yaml::documents(text) {
         Ok(documents) => {
-            let document = |found: yaml::Document| Document { index: found.index, line: found.line, value: found.value };
+            let document =
+                |found: yaml::Document| Document { index: found.index, line: found.line, value: found.value };
             (documents.into_iter().map(document).collect(), Vec::new())
         }
         Err(_) => one_by_one(file, text),
@@ -84,7 +85,8 @@ fn parts(text: &str) -> Vec<(u64, &str)> {
     let mut parts = Vec::new();
     let (mut start, mut start_line, mut offset, mut line_number) = (0, 1, 0, 1);
     for line in text.split_inclusive('\n') {
-        let marker = line.starts_with("---") && line.get(3..).is_none_or(|rest| rest.trim_start().is_empty() || rest.starts_with([' ', '\t']));
+        let marker = line.starts_with("---")
+            && line.get(3..).is_none_or(|rest| rest.trim_start().is_empty() || rest.starts_with([' ', '\t']));
         if marker && offset > start {
             parts.push((start_line, text.get(start..offset).unwrap_or_default()));
             (start, start_line) = (offset, line_number);

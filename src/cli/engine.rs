@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::error::{Failure, code};
 use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
-use crate::decide::report::{Report, Source};
 use crate::decide::policy::PolicyInput;
+use crate::decide::report::{Report, Source};
 use crate::decide::{Candidates, Policy, Verdict};
 use crate::estimate::Device;
 use crate::evaluate::{Environment, evaluate_declaration};
@@ -37,8 +37,7 @@ pub(super) fn short_product(product: &str) -> &str {
 pub(super) fn estimate(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, Failure> {
     let candidates = gpu.map(|name| given(name, declaration)).transpose()?;
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
     let asked = PolicyInput::default();
     Ok(evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment))
 }
@@ -59,7 +58,8 @@ fn given(name: &str, declaration: &Declaration) -> Result<Candidates, Failure> {
 /// The error for a workload of which nothing can be estimated.
 pub(super) fn refused(report: &Report) -> Failure {
     let code = report.verdict.code();
-    let message = report.message.strip_prefix(code).map_or(report.message.as_str(), |rest| rest.trim_start_matches(": "));
+    let message =
+        report.message.strip_prefix(code).map_or(report.message.as_str(), |rest| rest.trim_start_matches(": "));
     let failure = Failure::new(code, message);
     match (report.notes.first(), report.verdict) {
         (Some(note), _) => failure.hint(note),

@@ -38,7 +38,8 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<String, Failure> {
 
 /// The files to read, in a stable order, each once; what cannot be listed is reported beside them.
 pub(super) fn collect(given: &[PathBuf], skip: &[PathBuf]) -> (Vec<PathBuf>, Vec<Failure>) {
-    let mut found = Collected { skip: skip.iter().filter_map(|path| path.canonicalize().ok()).collect(), ..Collected::default() };
+    let mut found =
+        Collected { skip: skip.iter().filter_map(|path| path.canonicalize().ok()).collect(), ..Collected::default() };
     for path in given {
         if is_stdin(path) || !path.is_dir() {
             found.file(path);

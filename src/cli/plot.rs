@@ -106,7 +106,11 @@ impl KvArgs {
             let device = engine::device(name)?;
             marks.push(Mark { name: engine::short_product(&device.product).to_owned(), bytes: device.visible });
         }
-        let split = if self.tensor_parallel > 1 { format!(", tensor parallel {}", self.tensor_parallel) } else { String::new() };
+        let split = if self.tensor_parallel > 1 {
+            format!(", tensor parallel {}", self.tensor_parallel)
+        } else {
+            String::new()
+        };
         let plural = if self.batch_size == 1 { "" } else { "s" };
         Ok(Picture {
             title: "KV cache against context length".to_owned(),

@@ -111,7 +111,12 @@ fn vllm_on_h100() {
         if row["pp"] == 1 {
             entry.weights.add(&label, serving.weights_bytes.gib(), weights);
             entry.non_kv.add(&label, serving.non_kv_bytes.gib(), non_kv);
-            let kv: Bytes = estimate.terms.iter().filter(|t| t.name == vramguard::estimate::TermName::KvCache).map(|t| t.bytes.likely).sum();
+            let kv: Bytes = estimate
+                .terms
+                .iter()
+                .filter(|t| t.name == vramguard::estimate::TermName::KvCache)
+                .map(|t| t.bytes.likely)
+                .sum();
             let fixed = |bytes: Bytes| (bytes - kv).gib();
             entry.non_kv.interval(fixed(estimate.per_gpu.required.low), fixed(estimate.per_gpu.required.high), non_kv);
             entry.pool.add(&label, serving.kv_pool_bytes.gib(), gib(&row["kv_cache_memory_gib"]).unwrap());

@@ -64,7 +64,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, worst) = self.worst();
-        write!(f, "n {:3}  MAPE {:6.2} %  median {:6.2} %  worst {worst:7.2} % ({name})", self.n(), self.mape(), self.median())?;
+        write!(
+            f,
+            "n {:3}  MAPE {:6.2} %  median {:6.2} %  worst {worst:7.2} % ({name})",
+            self.n(),
+            self.mape(),
+            self.median()
+        )?;
         if self.intervals > 0 {
             write!(f, "  inside {:5.1} %  width {:.2} GiB", self.coverage(), self.width())?;
         }

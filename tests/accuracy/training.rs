@@ -46,7 +46,8 @@ fn degree(row: &Value, name: &str) -> u64 {
 }
 
 fn sharding(row: &Value) -> (Sharding, Parallelism) {
-    let (tensor, pipeline, context, expert) = (degree(row, "tp"), degree(row, "pp"), degree(row, "cp"), degree(row, "ep"));
+    let (tensor, pipeline, context, expert) =
+        (degree(row, "tp"), degree(row, "pp"), degree(row, "cp"), degree(row, "ep"));
     let gpus = degree(row, "num_gpus");
     let others = tensor * pipeline * context;
     let (sharding, data) = if text(row, "framework").to_ascii_lowercase().contains("megatron") {
@@ -185,7 +186,8 @@ fn compare(row: &Value) -> Option<Row> {
 
 #[test]
 fn measured_runs_with_declared_settings() {
-    let rows: Vec<Row> = rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| compare(&row)).collect();
+    let rows: Vec<Row> =
+        rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| compare(&row)).collect();
     let all = support::print("training runs that declare batch, sequence, GPUs and checkpointing", &rows);
     assert!(all.count > 50, "{all:?}");
 }

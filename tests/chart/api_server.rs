@@ -30,7 +30,8 @@ fn the_api_server_takes_every_object_and_asks_only_about_gpus() -> Result<()> {
 
 /// A dry run goes through defaulting, validation (of CEL too) and admission. Strict: an unknown field is an error.
 fn takes(plane: &ControlPlane, what: &str, manifests: &str) -> Result<()> {
-    let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "--filename=-"];
+    let arguments =
+        ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "--filename=-"];
     let output = plane.admin().run_with(&arguments, manifests)?;
     ensure!(output.ok(), "{what}: {}", output.stderr);
     let warnings = output.warnings();
@@ -90,12 +91,28 @@ fn asks_only_about_gpus(plane: &ControlPlane) -> Result<()> {
         ("a GPU pod in our own namespace", in_namespace(pod(&gpu()), chart::NAMESPACE), None),
         ("a deployment without GPUs", deployment(&template(&cpu())), None),
         ("a deployment with GPUs", deployment(&template(&gpu())), templates),
-        ("a deployment with an annotated template", deployment(&annotated(template(&cpu()), "vramguard.io/model")), templates),
-        ("a deployment with an annotation of its own", annotated(deployment(&template(&cpu())), "vramguard.io/model"), None),
+        (
+            "a deployment with an annotated template",
+            deployment(&annotated(template(&cpu()), "vramguard.io/model")),
+            templates,
+        ),
+        (
+            "a deployment with an annotation of its own",
+            annotated(deployment(&template(&cpu())), "vramguard.io/model"),
+            None,
+        ),
         ("a replica set", of_kind("apps/v1", "ReplicaSet", &template(&gpu())), templates),
-        ("a replica set of a deployment", owned(of_kind("apps/v1", "ReplicaSet", &template(&gpu())), "apps/v1", "Deployment"), None),
+        (
+            "a replica set of a deployment",
+            owned(of_kind("apps/v1", "ReplicaSet", &template(&gpu())), "apps/v1", "Deployment"),
+            None,
+        ),
         ("a stateful set", of_kind("apps/v1", "StatefulSet", &template(&gpu())), templates),
-        ("a stateful set of somebody else's", owned(of_kind("apps/v1", "StatefulSet", &template(&gpu())), "example.com/v1", "Deployment"), templates),
+        (
+            "a stateful set of somebody else's",
+            owned(of_kind("apps/v1", "StatefulSet", &template(&gpu())), "example.com/v1", "Deployment"),
+            templates,
+        ),
         ("a daemon set", of_kind("apps/v1", "DaemonSet", &template(&gpu())), templates),
         ("a job", job(&gpu()), templates),
         ("a job of a cron job", owned(job(&gpu()), "batch/v1", "CronJob"), None),
@@ -172,7 +189,8 @@ fn mirror() -> Value {
 /// Conditions have a budget; one that runs out counts as a failure of the webhook.
 fn large() -> Value {
     let mut spec = cpu();
-    let resources = json!({"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "example.com/a": "1", "example.com/b": "1"});
+    let resources =
+        json!({"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "example.com/a": "1", "example.com/b": "1"});
     spec["containers"] = (0..200)
         .map(|number| {
             json!({"name": format!("c{number}"), "image": "i", "resources": {"limits": resources, "requests": resources}})

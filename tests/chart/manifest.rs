@@ -44,6 +44,9 @@ fn the_documentation_names_every_alert() {
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(!alerts.is_empty());
     for alert in alerts {
-        assert!(documentation.contains(&format!("`{alert}`")), "docs/operations.md does not say what to do about {alert}");
+        assert!(
+            documentation.contains(&format!("`{alert}`")),
+            "docs/operations.md does not say what to do about {alert}"
+        );
     }
 }

@@ -126,7 +126,10 @@ fn queries_name_only_metrics_and_labels_that_exist() {
         let families: Vec<_> = OWN.iter().chain(FOREIGN).filter(|(name, _)| names.contains(name)).collect();
         assert_eq!(families.len(), names.len(), "{title}: an unknown metric among {names:?}");
         for label in labels(expression) {
-            assert!(families.iter().any(|(_, labels)| labels.contains(&label)), "{title}: no label {label} in {names:?}");
+            assert!(
+                families.iter().any(|(_, labels)| labels.contains(&label)),
+                "{title}: no label {label} in {names:?}"
+            );
         }
         used.extend(names.into_iter().map(str::to_owned));
     }

@@ -36,7 +36,9 @@ fn no_secret_is_ever_rendered() {
     for file in std::fs::read_dir(chart::path("charts/vramguard/templates")).unwrap() {
         let path = file.unwrap().path();
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        for function in ["genCA", "genSigned", "genSelfSigned", "genPrivateKey", "lookup ", "randAlpha", "now ", "uuidv4"] {
+        for function in
+            ["genCA", "genSigned", "genSelfSigned", "genPrivateKey", "lookup ", "randAlpha", "now ", "uuidv4"]
+        {
             assert!(!text.contains(function), "{} uses {function}", path.display());
         }
     }
@@ -59,7 +61,10 @@ fn objects_are_unique_labelled_and_in_the_release_namespace() {
             let namespace = if cluster_wide { Value::Null } else { NAMESPACE.into() };
             assert_eq!(object["metadata"]["namespace"], namespace, "{name}: {title}");
             assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/name"], "vramguard", "{name}: {title}");
-            assert!(seen.insert((object["apiVersion"].to_string(), title.clone()), ()).is_none(), "{name}: two {title}");
+            assert!(
+                seen.insert((object["apiVersion"].to_string(), title.clone()), ()).is_none(),
+                "{name}: two {title}"
+            );
         }
     }
 }
@@ -106,7 +111,9 @@ fn the_server_is_probed_spread_and_drained() {
         for kind in ["PodDisruptionBudget", "ServiceMonitor"] {
             selectors.extend(of_kind(&objects, kind).iter().map(|object| &object["spec"]["selector"]["matchLabels"]));
         }
-        selectors.extend(of_kind(&objects, "NetworkPolicy").iter().map(|policy| &policy["spec"]["podSelector"]["matchLabels"]));
+        selectors.extend(
+            of_kind(&objects, "NetworkPolicy").iter().map(|policy| &policy["spec"]["podSelector"]["matchLabels"]),
+        );
         for selector in selectors {
             for (key, value) in selector.as_object().unwrap() {
                 assert_eq!(&labels[key], value, "{name}: a selector that does not find the pods");
@@ -161,7 +168,8 @@ fn the_certificate_is_for_the_name_that_the_api_server_calls() {
     for (name, objects) in installations() {
         let deployment = of_kind(&objects, "Deployment")[0];
         let mounted = &pod_spec(deployment).unwrap()["volumes"][0]["secret"]["secretName"];
-        let serving = of_kind(&objects, "Certificate").into_iter().find(|certificate| certificate["spec"]["isCA"] != true);
+        let serving =
+            of_kind(&objects, "Certificate").into_iter().find(|certificate| certificate["spec"]["isCA"] != true);
         assert_eq!(serving.is_some(), name.starts_with("cert-manager") || name.starts_with("issuer"), "{name}");
         let Some(serving) = serving else { continue };
         assert_eq!(&serving["spec"]["secretName"], mounted, "{name}");

@@ -22,7 +22,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("decisions::training_is_refused_where_it_cannot_fit", training_is_refused_where_it_cannot_fit),
         trial("decisions::the_suggested_fix_is_admitted_and_placed", the_suggested_fix_is_admitted_and_placed),
         trial("decisions::serving_depends_on_the_gpu", serving_depends_on_the_gpu),
-        trial("decisions::an_engine_that_queues_is_admitted_with_a_note", an_engine_that_queues_is_admitted_with_a_note),
+        trial(
+            "decisions::an_engine_that_queues_is_admitted_with_a_note",
+            an_engine_that_queues_is_admitted_with_a_note,
+        ),
         trial("decisions::whoever_applies_a_deployment_sees_the_error", whoever_applies_a_deployment_sees_the_error),
         trial("decisions::a_dry_run_says_what_the_real_thing_says", a_dry_run_says_what_the_real_thing_says),
         trial("decisions::a_change_of_nodes_changes_the_next_decision", a_change_of_nodes_changes_the_next_decision),
@@ -48,7 +51,8 @@ fn training_is_refused_where_it_cannot_fit(plane: &ControlPlane) -> Result<()> {
 }
 
 fn the_suggested_fix_is_admitted_and_placed(plane: &ControlPlane) -> Result<()> {
-    let _nodes = plane.nodes(&[t4_node("t4", 4), a100_80gb_node("small", 1), a100_80gb_node("large", 4), a10_node("a10", 1)])?;
+    let _nodes =
+        plane.nodes(&[t4_node("t4", 4), a100_80gb_node("small", 1), a100_80gb_node("large", 4), a10_node("a10", 1)])?;
     let webhook = Webhook::start(plane, "")?;
     let team = webhook.namespace("placed")?;
     let training = sharded_training("train").on_nodes_with(PRODUCT, A100);
@@ -148,7 +152,8 @@ fn a_change_of_nodes_changes_the_next_decision(plane: &ControlPlane) -> Result<(
     plane.kubectl(&["uncordon", "l40s"])?.success()?;
     verdict_becomes(&team, &chosen, "FITS")?;
     // Feature discovery corrects itself: the same node is a smaller one.
-    let smaller = ["label", "node", "l40s", "--overwrite", "nvidia.com/gpu.product=NVIDIA-A10", "nvidia.com/gpu.memory=23028"];
+    let smaller =
+        ["label", "node", "l40s", "--overwrite", "nvidia.com/gpu.product=NVIDIA-A10", "nvidia.com/gpu.memory=23028"];
     plane.kubectl(&smaller)?.success()?;
     verdict_becomes(&team, &chosen, "TIGHT")?;
     plane.kubectl(&["delete", "node", "l40s"])?.success()?;

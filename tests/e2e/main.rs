@@ -54,6 +54,7 @@ mod manifests;
 mod metrics;
 mod plane;
 mod policy;
+mod prometheus;
 mod reach;
 
 use std::process::ExitCode;
@@ -76,10 +77,13 @@ fn main() -> ExitCode {
         reach::trials(),
         hostile::trials(),
         metrics::trials(),
+        prometheus::trials(),
         manifests::trials(),
         latency::trials(),
     ]
-    .into_iter().flatten().collect();
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // A static is never dropped, and failed tests must not leave processes behind either.
     if let Some(Some(plane)) = PLANE.get() {

@@ -180,9 +180,7 @@ impl Chart {
             let stroke = color.stroke_width(3);
             match dash(series.dash) {
                 None => plane.draw_series(LineSeries::new(points.iter().copied(), stroke))?,
-                Some((on, off)) => {
-                    plane.draw_series(DashedLineSeries::new(points.iter().copied(), on, off, stroke))?
-                }
+                Some((on, off)) => plane.draw_series(DashedLineSeries::new(points.iter().copied(), on, off, stroke))?,
             };
             plane.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
         }
@@ -358,7 +356,16 @@ mod tests {
     #[test]
     fn the_svg_names_axes_series_capacity_and_values() {
         let svg = seed().svg().unwrap();
-        for text in ["KV cache against context", "context, tokens", "GiB", "Llama-2-7b, fp16", "A10", "22.5 GiB", "16384", "32.0"] {
+        for text in [
+            "KV cache against context",
+            "context, tokens",
+            "GiB",
+            "Llama-2-7b, fp16",
+            "A10",
+            "22.5 GiB",
+            "16384",
+            "32.0",
+        ] {
             assert!(svg.contains(text), "{text}");
         }
     }

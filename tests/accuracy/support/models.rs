@@ -178,9 +178,7 @@ pub fn by_name(name: &str) -> Option<Model> {
         "qwen-7b-chat" | "qwen-7b" => QWEN1,
         "qwen-14b" => Decoder { vocabulary: 152_064, ..wide(40, 5120, 40, 40, 13696, QWEN1) },
         "qwen-72b-chat" => Decoder { vocabulary: 152_064, ..wide(80, 8192, 64, 64, 24576, QWEN1) },
-        "chatglm3-6b" => {
-            Decoder { vocabulary: 65024, fused_qkv: true, ..wide(28, 4096, 32, 2, 13696, LLAMA2_7B) }
-        }
+        "chatglm3-6b" => Decoder { vocabulary: 65024, fused_qkv: true, ..wide(28, 4096, 32, 2, 13696, LLAMA2_7B) },
         "yi-6b-chat" => Decoder { vocabulary: 64000, ..wide(32, 4096, 32, 4, 11008, LLAMA2_7B) },
         "yi-34b" => Decoder { vocabulary: 64000, ..wide(60, 7168, 56, 8, 20480, LLAMA2_7B) },
         "gemma-2b" => wide(18, 2048, 8, 1, 16384, GEMMA),

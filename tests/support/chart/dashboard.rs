@@ -26,13 +26,8 @@ pub(crate) struct Query {
 }
 
 /// What stands for Grafana's variables: everything chosen, ranges of a minute, as a test has no hour.
-const VARIABLES: [(&str, &str); 5] = [
-    ("$__rate_interval", "1m"),
-    ("$__range", "1m"),
-    ("$namespace", ".*"),
-    ("$workload", ".*"),
-    ("$gpu_class", ".*"),
-];
+const VARIABLES: [(&str, &str); 5] =
+    [("$__rate_interval", "1m"), ("$__range", "1m"), ("$namespace", ".*"), ("$workload", ".*"), ("$gpu_class", ".*")];
 
 /// The dashboard's JSON.
 pub(crate) fn json() -> Result<Value> {

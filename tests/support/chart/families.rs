@@ -34,5 +34,8 @@ pub(crate) const FOREIGN: &[Family] = &[
     ("apiserver_admission_webhook_admission_duration_seconds_bucket", &["name", "type", "operation", "rejected", "le"]),
     ("apiserver_admission_webhook_request_total", &["name", "type", "operation", "code", "rejected"]),
     ("apiserver_admission_webhook_fail_open_count", &["name", "type"]),
-    ("DCGM_FI_DEV_FB_USED", &["namespace", "pod", "container", "workload", "exported_namespace", "exported_pod", "exported_container"]),
+    (
+        "DCGM_FI_DEV_FB_USED",
+        &["namespace", "pod", "container", "workload", "exported_namespace", "exported_pod", "exported_container"],
+    ),
 ];
