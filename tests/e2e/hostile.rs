@@ -78,12 +78,12 @@ fn annotations_get_a_clear_answer(plane: &ControlPlane) -> Result<()> {
 
 /// Aliases of aliases: a few hundred bytes that mean billions of words.
 fn bomb() -> String {
-    let mut text = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
-    for (name, before) in "bcdefghij".chars().zip("abcdefghi".chars()) {
+    let lines = "bcdefghij".chars().zip("abcdefghi".chars()).map(|(name, before)| {
         let ten = vec![format!("*{before}"); 10].join(", ");
-        text.push_str(&format!("{name}: &{name} [{ten}]\n"));
-    }
-    text
+        format!("{name}: &{name} [{ten}]")
+    });
+    let first = "a: &a [x, x, x, x, x, x, x, x, x, x]".to_owned();
+    std::iter::once(first).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 fn flags_and_parallelism_get_a_clear_answer(plane: &ControlPlane) -> Result<()> {

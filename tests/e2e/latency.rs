@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
 use libtest_mimic::Trial;
-use serde_json::Value;
 
 use crate::controlplane::ControlPlane;
 use crate::gpu_nodes::l40s_node;
@@ -33,8 +32,7 @@ fn the_webhook_has_no_tail(plane: &ControlPlane) -> Result<()> {
     let webhook = Webhook::start(plane, "")?;
     let (without, with) = (plane.namespace("alone")?, webhook.namespace("guarded")?);
     with.accepts(&serving("serve")).silently();
-    let value: &Value = std::borrow::Borrow::borrow(&serving("serve")).to_owned();
-    let pod: Pod = serde_json::from_value(value.clone())?;
+    let pod: Pod = serde_json::from_value(serving("serve").into_object())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = runtime.block_on(plane.client())?;
     let apis = [without.name(), with.name()].map(|name| Api::<Pod>::namespaced(client.clone(), name));

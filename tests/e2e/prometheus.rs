@@ -122,7 +122,7 @@ impl Prometheus {
             format!("--web.listen-address={address}"),
         ];
         let process = Process::start("prometheus", &program, &flags, plane.directory())?;
-        until("Prometheus", Duration::from_secs(60), || {
+        until("Prometheus", Duration::from_mins(1), || {
             process.must_be_alive()?;
             Ok(http::get(address, "/-/ready").is_ok_and(|(status, _)| status == 200))
         })?;

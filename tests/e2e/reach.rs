@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::chart::Release;
 use crate::controlplane::{ControlPlane, until};
 use crate::gpu_nodes::{cpu_node, t4_node};
-use crate::llama::{SPEC, serving};
+use crate::llama::serving;
 use crate::trial;
 use crate::webhook::{Settings, Webhook};
 use crate::workloads::{deployment, pod};
@@ -68,7 +68,7 @@ fn kube_system_is_never_asked_about(plane: &ControlPlane) -> Result<()> {
     plane.kubectl(&["label", "namespace", "kube-system", &format!("{key}={id}")])?.success()?;
     let asked = || -> Result<()> {
         let before = webhook.requests()?;
-        let big = json!(serving_value());
+        let big = serving("serve").into_object();
         let system = ["create", "--dry-run=server", "--namespace=kube-system", "--filename=-"];
         plane.admin().run_with(&system, &big.to_string())?.success()?;
         ensure!(same(webhook.requests()?, before), "asked about kube-system");
@@ -113,14 +113,6 @@ fn pods_are_admitted_while_it_is_down(plane: &ControlPlane) -> Result<()> {
     let running = team.runs(&serving("serve"));
     ensure!(running["spec"]["nodeName"] == "t4", "{}", running["spec"]);
     Ok(())
-}
-
-/// A pod that is refused wherever it is judged.
-fn serving_value() -> Value {
-    let pod = serving("serve");
-    let object: &Value = std::borrow::Borrow::borrow(&pod);
-    assert!(object.to_string().contains(SPEC), "{object}");
-    object.clone()
 }
 
 fn label_of_webhook(labels: &Value) -> Result<(&'static str, String)> {
