@@ -110,6 +110,7 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         name: metadata.name.unwrap_or_default(),
         generate_name: metadata.generate_name.unwrap_or_default(),
         labels: metadata.labels.unwrap_or_default(),
+        has_annotations: !annotations.is_empty(),
         annotations,
         controller,
         spec: pod.spec,

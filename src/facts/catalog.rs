@@ -22,6 +22,11 @@ impl Catalog {
         &CATALOG
     }
 
+    /// All ids.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        include_str!("../../data/models-minimal.jsonl").lines().filter_map(|line| line.split('"').nth(3))
+    }
+
     /// Looks a model up.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ fn templates<'a>(endpoint: Endpoint, request: &Request<'a>) -> Result<Vec<Templa
     let new = read(object.get(), request, is_pod)?;
     if request.operation == Operation::Update {
         let old = request.old_object.map(|old| read(old.get(), request, is_pod)).transpose()?;
-        if is_being_deleted(object.get()) || old.is_some_and(|old| same_for_us(&old, &new)) {
+        if is_being_deleted(object.get()) || old.is_some_and(|old: Vec<Template>| same_for_us(&old, &new)) {
             return Ok(Vec::new());
         }
     }
