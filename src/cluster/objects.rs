@@ -114,6 +114,7 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         annotations,
         controller,
         spec: pod.spec,
+        ..PodTemplate::default()
     };
     let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());
     concerned.then(|| GpuPod { workload: workload(&template), template })
