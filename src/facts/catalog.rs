@@ -33,10 +33,7 @@ impl Catalog {
     /// When it is not known.
     pub fn find(&self, reference: &str) -> Result<Arc<Model>, LookupError> {
         let text = include_str!("../../data/models-minimal.jsonl");
-        let row = text
-            .lines()
-            .find(|line| line.contains(&format!("\"{reference}\"")))
-            .ok_or_else(|| LookupError(reference.to_owned()))?;
+        let row = text.lines().find(|line| line.contains(&format!("\"{reference}\""))).ok_or_else(|| LookupError(reference.to_owned()))?;
         let value: serde_json::Value = serde_json::from_str(row).map_err(|e| LookupError(e.to_string()))?;
         hf_config::read(reference, &value["config"]).map(Arc::new).map_err(|e| LookupError(e.to_string()))
     }

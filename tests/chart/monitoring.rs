@@ -127,14 +127,7 @@ fn queries_name_only_metrics_and_labels_that_exist() {
         let metrics: Vec<_> = known.iter().filter(|metric| names.contains(metric.name.as_str())).collect();
         assert_eq!(metrics.len(), names.len(), "{title}: an unknown metric among {names:?}");
         for label in labels(expression) {
-<<<<<<< HEAD
-            assert!(
-                families.iter().any(|(_, labels)| labels.contains(&label)),
-                "{title}: no label {label} in {names:?}"
-            );
-=======
             assert!(metrics.iter().any(|metric| metric.labels.contains(&label)), "{title}: no {label} in {names:?}");
->>>>>>> main
         }
         used.extend(names.into_iter().map(str::to_owned));
     }

@@ -61,14 +61,7 @@ fn objects_are_unique_labelled_and_in_the_release_namespace() {
             let namespace = if cluster_wide { Value::Null } else { NAMESPACE.into() };
             assert_eq!(object["metadata"]["namespace"], namespace, "{name}: {title}");
             assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/name"], "vramguard", "{name}: {title}");
-<<<<<<< HEAD
-            assert!(
-                seen.insert((object["apiVersion"].to_string(), title.clone()), ()).is_none(),
-                "{name}: two {title}"
-            );
-=======
             assert!(seen.insert((object["apiVersion"].to_string(), title.clone())), "{name}: two {title}");
->>>>>>> main
         }
     }
 }

@@ -15,15 +15,8 @@ pub struct ConfigError(pub String);
 /// # Errors
 /// When a key is missing.
 pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
-    let get =
-        |key: &str| config[key].as_u64().filter(|n| *n > 0).ok_or_else(|| ConfigError(format!("{key} is missing")));
-    let (h, v, l, a, i) = (
-        get("hidden_size")?,
-        get("vocab_size")?,
-        get("num_hidden_layers")?,
-        get("num_attention_heads")?,
-        get("intermediate_size")?,
-    );
+    let get = |key: &str| config[key].as_u64().filter(|n| *n > 0).ok_or_else(|| ConfigError(format!("{key} is missing")));
+    let (h, v, l, a, i) = (get("hidden_size")?, get("vocab_size")?, get("num_hidden_layers")?, get("num_attention_heads")?, get("intermediate_size")?);
     let kv = get("num_key_value_heads").unwrap_or(a);
     let d = get("head_dim").unwrap_or(h / a);
     let kind = config["model_type"].as_str().unwrap_or("");
@@ -45,10 +38,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         tensors.push(t("qk_norm", 2 * d, 1, TensorKind::Vector, Split::Replicated));
     }
     let tied = config["tie_word_embeddings"].as_bool().unwrap_or(false);
-    let mut outer = vec![
-        t("embed_tokens", v, h, TensorKind::Embedding, Split::Vocab),
-        t("norm", h, 1, TensorKind::Vector, Split::Replicated),
-    ];
+    let mut outer = vec![t("embed_tokens", v, h, TensorKind::Embedding, Split::Vocab), t("norm", h, 1, TensorKind::Vector, Split::Replicated)];
     if !tied {
         outer.push(t("lm_head", v, h, TensorKind::Head, Split::Vocab));
     }
@@ -62,13 +52,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         max_position_embeddings: config["max_position_embeddings"].as_u64(),
         dtype: DType::Bf16,
         quantization: None,
-        layers: vec![LayerGroup {
-            count: l,
-            attention: Attention::Full(heads),
-            mlp: Mlp::Dense { intermediate: i, gated: true },
-            norms: 2,
-            tensors,
-        }],
+        layers: vec![LayerGroup { count: l, attention: Attention::Full(heads), mlp: Mlp::Dense { intermediate: i, gated: true }, norms: 2, tensors }],
         outer,
         mtp: Vec::new(),
         logit_softcap: false,
