@@ -1,5 +1,7 @@
 //! Weight quantization: which tensors it touches and how many bytes an element then takes, scales included.
 
+pub(super) mod config;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Tensor, TensorKind};
