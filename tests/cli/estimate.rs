@@ -37,7 +37,23 @@ fn yaml_and_json_say_the_same() {
 
 #[test]
 fn without_a_gpu_the_estimate_stands_against_no_capacity() {
-    assert_snapshot!(reference("inference", "--explain"), @"");
+    assert_snapshot!(reference("inference", "--explain"), @r#"
+    exit 0
+    --- stdout
+    6.74B parameters
+    inference · generic · 6.74 B parameters · context 4096 · batch 4
+
+    TERM        GiB  LOW–HIGH  SHARE                     KNOWN
+    weights   12.55             61 %  █████████████████  derived
+        6.7400e9 parameters × 2 B / 1
+    kv_cache   8.00             39 %  ▓▓▓▓▓▓▓▓▓▓▓        derived
+        32 layers × 4 × 4096 wide heads × 4096 tokens × 2 B × 2 / 1
+
+    required  20.55 GiB to start and serve
+    verdict   none: no capacity given (add --gpu, see `vramguard gpus`)
+    note      no serving engine is named: one that allocates the whole batch up front is assumed
+    --- stderr
+    "#);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reviews of pods and controllers: what is refused, warned of, passed over, and written back.
 //!
 //! The cluster has one 80 GB A100 and one 16 GB T4. Models are given by their size alone, so that the reference formula
-//! decides and the figures can be checked by hand: 7 billion parameters of two bytes are 13.0 GiB.
+//! decides and the figures can be checked by hand: 3 billion parameters of two bytes are 5.6 GiB.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ fn pod(parameters: &str, extra: &Value) -> Value {
 }
 
 fn fits() -> Value {
-    pod("7B", &json!({}))
+    pod("3B", &json!({}))
 }
 
 fn too_big() -> Value {
@@ -91,6 +91,13 @@ fn a_pod_that_fits_is_admitted_without_a_word() {
     let response = validate(&server, &fits());
     assert_silent(&response);
     assert_eq!(response["auditAnnotations"]["verdict"], "FITS");
+}
+
+#[test]
+fn a_pod_that_fits_only_some_of_the_gpus_is_warned_of_the_others() {
+    let response = validate(&TestServer::start(), &pod("7B", &json!({})));
+    assert_eq!(response["allowed"], true);
+    assert!(response["warnings"].to_string().contains("Tesla-T4"), "{response}");
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn a_pod_is_given_its_estimate_once() {
     let annotations = &object["metadata"]["annotations"];
     assert_eq!(annotations["vramguard.io/verdict"], "FITS");
     let estimate: Value = serde_json::from_str(annotations["vramguard.io/estimate"].as_str().unwrap()).unwrap();
-    assert!(estimate["required"]["likely"].as_u64().unwrap() > 13 << 30, "{estimate}");
+    assert!(estimate["required"]["likely"].as_u64().unwrap() > 5 << 30, "{estimate}");
 
     let again = ask(&server, "/mutate", &object, |_| {});
     assert!(again.get("patch").is_none(), "{again}");
