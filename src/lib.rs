@@ -7,6 +7,7 @@
 
 pub mod decide;
 pub mod estimate;
+pub mod evaluate;
 pub mod facts;
 pub mod spec;
 

@@ -54,7 +54,8 @@ fn plain(text: impl Into<String>) -> Vec<Span> {
 
 pub(super) fn models(args: &ListArgs) -> Result<Exit, Failure> {
     let catalog = facts::catalog::Catalog::embedded();
-    let found: Vec<_> = catalog.names().filter(|name| args.keeps(name)).filter_map(|name| catalog.find(name)).collect();
+    let found: Vec<_> =
+        catalog.names().filter(|name| args.keeps(name)).filter_map(|name| catalog.find(name).ok()).collect();
     let mut rows = Vec::new();
     let mut grid = Grid::new(vec![
         Column::flexible("MODEL", 20),

@@ -1,7 +1,6 @@
 //! `vramguard check`: the workloads in manifests against the GPUs of a cluster.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -14,12 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use kube::runtime::watcher;
 use tokio::sync::Notify;
 
 use crate::decide::Inventory;
 use crate::spec::nodes::NodeView;
 use cache::Cache;
 
+pub use objects::GpuPod;
 pub use snapshot::Snapshot;
 
 /// Changes are gathered this long before the snapshot is rebuilt, so that a rollout of nodes costs few rebuilds.
@@ -46,8 +48,11 @@ pub trait Observer: Sync {
 pub struct Cluster {
     nodes: Cache<NodeView>,
     namespaces: Cache<Option<String>>,
+    pods: Cache<GpuPod>,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
+    /// Pods or capacity changed: figures of workloads are out of date.
+    workloads_changed: Notify,
     /// Since when the snapshot lags behind the caches.
     dirty_since: Mutex<Option<Instant>>,
 }
@@ -84,8 +89,10 @@ impl Default for Cluster {
         Self {
             nodes: Cache::new("nodes"),
             namespaces: Cache::new("namespaces"),
+            pods: Cache::new("pods"),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
+            workloads_changed: Notify::new(),
             dirty_since: Mutex::new(None),
         }
     }
@@ -99,6 +106,7 @@ impl Cluster {
         let cluster = Self::default();
         cluster.nodes.mark_synced(inventory.nodes);
         cluster.namespaces.mark_synced(namespace_modes.len());
+        cluster.pods.mark_synced(0);
         cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, 1)));
         cluster
     }
@@ -116,16 +124,32 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        vec![self.nodes.status(), self.namespaces.status(), snapshot]
+        vec![self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
     }
 
     /// Watches the cluster for ever.
     pub async fn follow(&self, client: kube::Client, observer: &dyn Observer) {
+        let all = watcher::Config::default().any_semantic();
+        // Finished pods hold no GPU; their end looks like a deletion to this watch.
+        let running = all.clone().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let pods_changed = || self.workloads_changed.notify_one();
         tokio::join!(
-            watch::follow(&client, &self.nodes, objects::node_view, || self.touch(), observer),
-            watch::follow(&client, &self.namespaces, objects::namespace_mode, || self.touch(), observer),
+            watch::follow(&client, &self.nodes, &all, objects::node_view, || self.touch(), observer),
+            watch::follow(&client, &self.namespaces, &all, objects::namespace_mode, || self.touch(), observer),
+            watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
             self.rebuild_on_change(),
         );
+    }
+
+    /// GPU pods by `namespace/name`, in that order.
+    #[must_use]
+    pub fn pods(&self) -> Vec<Arc<GpuPod>> {
+        self.pods.values()
+    }
+
+    /// Waits until pods or capacity have changed.
+    pub async fn workloads_changed(&self) {
+        self.workloads_changed.notified().await;
     }
 
     fn touch(&self) {
@@ -151,5 +175,6 @@ impl Cluster {
         let modes = self.namespaces.entries().into_iter().filter_map(|(name, mode)| Some((name, (*mode).clone()?)));
         let generation = self.snapshot.load().generation + 1;
         self.snapshot.store(Arc::new(Snapshot::of(inventory, modes.collect(), generation)));
+        self.workloads_changed.notify_one();
     }
 }

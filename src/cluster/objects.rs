@@ -7,7 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
+use crate::spec::gpus;
 use crate::spec::nodes::{NodeMetadata, NodeSpec, NodeStatus, NodeView};
+use crate::spec::pod::{Owner, PodSpec, PodTemplate};
+
+/// What our annotations begin with.
+const OURS: &str = "vramguard.io/";
 
 /// The label that sets a namespace's mode.
 const MODE_LABEL: &str = "vramguard.io/mode";
@@ -70,4 +75,108 @@ slim_resource!(Namespace as core::Namespace);
 /// The mode label, where there is one. Namespaces without are kept too, so that their number can be shown.
 pub(super) fn namespace_mode(namespace: Namespace) -> Option<Option<String>> {
     Some(namespace.metadata.labels.and_then(|mut labels| labels.remove(MODE_LABEL)))
+}
+
+/// A pod.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Pod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PodSpec,
+}
+
+slim_resource!(Pod as core::Pod);
+
+/// A pod that has GPUs, or says something about a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpuPod {
+    /// Name of the workload: the controller that owns the pod, or the pod itself.
+    pub workload: String,
+    /// What it runs, and where.
+    pub template: PodTemplate,
+}
+
+/// What figures are made from; other pods do not matter.
+pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
+    let metadata = pod.metadata;
+    let owners = metadata.owner_references.unwrap_or_default().into_iter();
+    let controller = owners
+        .map(|owner| Owner { kind: owner.kind, name: owner.name, controller: owner.controller.unwrap_or(false) })
+        .find(|owner| owner.controller);
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    annotations.retain(|key, _| key.starts_with(OURS));
+    let template = PodTemplate {
+        namespace: metadata.namespace.unwrap_or_default(),
+        name: metadata.name.unwrap_or_default(),
+        generate_name: metadata.generate_name.unwrap_or_default(),
+        labels: metadata.labels.unwrap_or_default(),
+        has_annotations: !annotations.is_empty(),
+        annotations,
+        controller,
+        spec: pod.spec,
+        ..PodTemplate::default()
+    };
+    let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());
+    concerned.then(|| GpuPod { workload: workload(&template), template })
+}
+
+/// The controller's name, or the pod's. A ReplicaSet of a Deployment is named after it and the template's hash.
+fn workload(template: &PodTemplate) -> String {
+    let Some(controller) = &template.controller else { return template.name.clone() };
+    let deployment = template
+        .labels
+        .get("pod-template-hash")
+        .filter(|_| controller.kind == "ReplicaSet")
+        .and_then(|hash| controller.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+    deployment.unwrap_or(&controller.name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(object: serde_json::Value) -> Option<GpuPod> {
+        gpu_pod(serde_json::from_value(object).unwrap())
+    }
+
+    fn pod(kind: &str, owner: &str) -> serde_json::Value {
+        json!({
+            "metadata": {
+                "name": "vllm-6d5f-x", "namespace": "ml", "labels": {"pod-template-hash": "6d5f"},
+                "annotations": {"vramguard.io/model": "m", "example.com/other": "x"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": owner, "uid": "u", "controller": true}]
+            },
+            "spec": {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+        })
+    }
+
+    #[test]
+    fn a_workload_is_named_after_its_controller() {
+        assert_eq!(read(pod("ReplicaSet", "vllm-6d5f")).unwrap().workload, "vllm");
+        assert_eq!(read(pod("ReplicaSet", "by-hand")).unwrap().workload, "by-hand");
+        assert_eq!(read(pod("StatefulSet", "vllm-6d5f")).unwrap().workload, "vllm-6d5f");
+        let mut alone = pod("x", "y");
+        alone["metadata"]["ownerReferences"] = json!(null);
+        assert_eq!(read(alone).unwrap().workload, "vllm-6d5f-x");
+    }
+
+    #[test]
+    fn pods_without_gpus_and_without_a_word_are_not_kept() {
+        let mut plain = pod("ReplicaSet", "web");
+        plain["metadata"]["annotations"] = json!({"example.com/other": "x"});
+        plain["spec"]["containers"][0]["resources"] = json!({});
+        assert_eq!(read(plain.clone()), None);
+        plain["metadata"]["annotations"] = json!({"vramguard.io/model": "m"});
+        assert_eq!(read(plain).unwrap().template.annotations.len(), 1);
+    }
+
+    #[test]
+    fn other_annotations_are_not_kept() {
+        assert_eq!(
+            read(pod("Job", "j")).unwrap().template.annotations.into_keys().collect::<Vec<_>>(),
+            ["vramguard.io/model"]
+        );
+    }
 }

@@ -17,6 +17,7 @@ use super::cache::{Cache, Change};
 pub(super) async fn follow<K, V>(
     client: &kube::Client,
     cache: &Cache<V>,
+    config: &watcher::Config,
     read: fn(K) -> Option<V>,
     touched: impl Fn(),
     observer: &dyn Observer,
@@ -27,7 +28,7 @@ pub(super) async fn follow<K, V>(
     let mut pauses = DefaultBackoff::default();
     loop {
         let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
-        let mut events = watcher::watcher(api, watcher::Config::default().any_semantic()).boxed();
+        let mut events = watcher::watcher(api, config.clone()).boxed();
         let problem = loop {
             match events.try_next().await {
                 Ok(Some(event)) => {

@@ -1,7 +1,5 @@
 //! The search for changes after which a workload fits. Every suggestion has been evaluated by the same engine.
 
-use std::collections::BTreeSet;
-
 use super::fit::{self, Strictness};
 use super::inventory::{Candidate, Candidates};
 use super::report::{Change, Fix};
@@ -44,7 +42,6 @@ impl Search<'_> {
     #[must_use]
     pub fn run(&self) -> Vec<Fix> {
         let mut fixes: Vec<Fix> = self.steer().into_iter().collect();
-        let mut kinds = BTreeSet::new();
         let singles = match self.workload.task {
             Task::Inference => self.serving(),
             Task::Training => self.training(),
@@ -57,12 +54,8 @@ impl Search<'_> {
                 continue;
             }
             if let Some(fix) = self.prove(proposal) {
-                kinds.insert(proposal.strategy);
                 fixes.push(fix);
             }
-        }
-        if fixes.is_empty() && self.workload.task == Task::Training {
-            fixes.extend(self.combined());
         }
         fixes.truncate(MOST);
         fixes
@@ -92,7 +85,7 @@ impl Search<'_> {
                 let fit = fit::fit(self.workload, candidate, self.strictness).ok()?;
                 (fit.verdict == Verdict::Fits).then(|| Fix {
                     strategy: "steer".to_owned(),
-                    changes: vec![change("nodeSelector/tolerations", "", &candidate.class.device.product)],
+                    changes: vec![change("nodeSelector nvidia.com/gpu.product", "", &candidate.class.device.product)],
                     required: self.strictness.need(&fit.estimate),
                     gpu_class: candidate.class.name(),
                     cost: "needs a node of this class".to_owned(),
@@ -212,8 +205,9 @@ impl Search<'_> {
         proposals.extend(self.full_checkpointing());
         proposals.extend(self.fused_loss());
         proposals.extend(self.smaller_micro_batches());
-        proposals.extend(self.sharded(self.workload));
         proposals.extend(self.narrow_optimizer());
+        proposals.extend(self.sharded(self.workload));
+        proposals.extend(self.sharded_and_checkpointed());
         proposals.extend(self.adapters());
         proposals
     }
@@ -334,15 +328,19 @@ impl Search<'_> {
             .collect()
     }
 
-    /// Sharding and full checkpointing together, where neither suffices alone.
-    fn combined(&self) -> Option<Fix> {
+    /// Sharding and full checkpointing together, for where neither suffices alone.
+    fn sharded_and_checkpointed(&self) -> Vec<Proposal> {
+        let now = self.workload.training.checkpointing;
+        if now == Some(Checkpointing::Full) {
+            return Vec::new();
+        }
         let mut base = self.workload.clone();
-        let now = base.training.checkpointing.map_or("", Checkpointing::name);
         base.training.checkpointing = Some(Checkpointing::Full);
-        self.sharded(&base).into_iter().find_map(|mut proposal| {
-            proposal.changes.push(change("training.checkpointing", now, "full"));
-            self.prove(&proposal)
-        })
+        let mut proposals = self.sharded(&base);
+        for proposal in &mut proposals {
+            proposal.changes.push(change("training.checkpointing", now.map_or("", Checkpointing::name), "full"));
+        }
+        proposals
     }
 }
 

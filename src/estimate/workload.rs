@@ -201,6 +201,7 @@ impl Default for Engine {
 
 /// Training settings; `None` means that nothing was said.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a trainer")]
 pub struct Training {
     /// Optimizer by its usual name.
     pub optimizer: Option<Optimizer>,
@@ -230,6 +231,12 @@ pub struct Training {
     pub fused_kernels: bool,
     /// Tensor-parallel ranks divide norms and residuals too (`--sequence-parallel`); the trainer's habit when unset.
     pub sequence_parallel: Option<bool>,
+    /// Model chunks on one pipeline rank (interleaved schedule); 1 when unset.
+    pub virtual_stages: Option<u64>,
+    /// Attention scores exist as a matrix: eager or unfused attention instead of a flash kernel.
+    pub eager_attention: bool,
+    /// Hidden dropout keeps its masks.
+    pub dropout: bool,
 }
 
 macro_rules! named_enum {

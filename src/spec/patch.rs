@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::annotations::{ESTIMATE, VERDICT};
 use super::pod::PodTemplate;
-use crate::decide::Verdict;
-use crate::estimate::{Estimate, Interval};
+use crate::decide::Report;
+use crate::estimate::Interval;
+use crate::estimate::serving::vllm::CONSTANTS;
 
 /// Operations that set annotations; empty when the pod has them already. `pod` is the object as admission shows it.
 ///
@@ -47,14 +48,9 @@ fn path(key: &str) -> String {
 
 /// The annotations that record what was found: a compact estimate (bytes per GPU of the worst rank) and the verdict.
 #[must_use]
-pub fn record(
-    model: &str,
-    estimate: Option<&Estimate>,
-    verdict: Verdict,
-    constants_version: &str,
-) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::from([(VERDICT.to_owned(), verdict.code().to_owned())]);
-    if let Some(estimate) = estimate {
+pub fn record(report: &Report) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::from([(VERDICT.to_owned(), report.verdict.code().to_owned())]);
+    if let Some(estimate) = &report.estimate {
         let Interval { low, likely, high } = estimate.per_gpu.required;
         let terms: serde_json::Map<String, Value> = estimate
             .terms
@@ -65,11 +61,11 @@ pub fn record(
             })
             .collect();
         let compact = json!({
-            "model": model,
+            "model": report.workload.as_ref().map(|workload| workload.model.as_str()),
             "required": {"low": low, "likely": likely, "high": high},
             "likely": format!("{likely}"),
             "terms": terms,
-            "constants": constants_version,
+            "constants": CONSTANTS,
         });
         out.insert(ESTIMATE.to_owned(), compact.to_string());
     }

@@ -1,6 +1,6 @@
 //! AdmissionReview v1: a request decoded by borrowing, and the response.
 //!
-//! The object stays raw text until a reader asks for a part of it; what nobody reads (old object, user, options) is
+//! The object stays raw text until a reader asks for a part of it; what nobody reads (user, options) is
 //! skipped and never allocated.
 
 use std::borrow::Cow;
@@ -59,6 +59,9 @@ pub struct Request<'a> {
     /// The object as it would be stored; absent on DELETE.
     #[serde(borrow, default)]
     pub object: Option<&'a RawValue>,
+    /// The object as it is stored now; absent on CREATE.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
 }
 
 /// What is done to an object.

@@ -5,6 +5,7 @@ use tokio::sync::Semaphore;
 use super::health::Health;
 use super::limits::MAX_REQUESTS;
 use super::tls::Certificate;
+use super::workloads::Workloads;
 use crate::cluster::Cluster;
 use crate::config::PolicyFile;
 use crate::telemetry::Metrics;
@@ -20,6 +21,8 @@ pub struct App {
     pub cluster: Cluster,
     /// The serving certificate.
     pub certificate: Certificate,
+    /// Estimates of what runs.
+    pub(super) workloads: Workloads,
     /// Whether the server wants requests.
     pub(super) health: Health,
     /// One permit a request that is being read or answered.
@@ -31,6 +34,6 @@ impl App {
     #[must_use]
     pub fn new(metrics: Metrics, policy: PolicyFile, cluster: Cluster, certificate: Certificate) -> Self {
         let (health, slots) = (Health::default(), Semaphore::new(MAX_REQUESTS));
-        Self { metrics, policy, cluster, certificate, health, slots }
+        Self { metrics, policy, cluster, certificate, workloads: Workloads::default(), health, slots }
     }
 }

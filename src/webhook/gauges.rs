@@ -23,6 +23,7 @@ pub(super) fn samples(app: &App) -> Vec<Sample> {
         samples.extend(cache.age.map(|age| sample(families::CACHE_AGE, &[cache.name], age.as_secs_f64())));
     }
     capacity(&app.cluster.snapshot().inventory, &mut samples);
+    app.workloads.samples(&mut samples);
     samples
 }
 

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::error::RequestError;
-use super::{decide, limits, shim};
+use super::{decide, limits};
+use crate::spec::review;
 use crate::telemetry::events::{ReviewAnswered, ReviewUnreadable};
 
 /// Which webhook is asked.
@@ -28,8 +29,8 @@ impl Endpoint {
 }
 
 /// Answers a review, or says why it cannot be read.
-pub(super) async fn review(endpoint: Endpoint, app: &App, request: Request) -> Response {
-    match answer(endpoint, app, request).await {
+pub(super) async fn answer_review(endpoint: Endpoint, app: &App, request: Request) -> Response {
+    match answered(endpoint, app, request).await {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => refuse(app, endpoint.name(), error),
     }
@@ -41,29 +42,26 @@ pub(super) fn refuse(app: &App, endpoint: &str, error: RequestError) -> Response
     error.into_response()
 }
 
-async fn answer(endpoint: Endpoint, app: &App, request: Request) -> Result<Vec<u8>, RequestError> {
+async fn answered(endpoint: Endpoint, app: &App, request: Request) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let (body, _slot) = limits::read(&app.slots, request).await?;
-    let review = shim::decode(&body).map_err(RequestError::Malformed)?;
+    let review = review::parse(&body).map_err(|error| RequestError::Malformed(error.to_string()))?;
     let outcome = decide::decide(app, endpoint, &review);
-    let response = serde_json::json!({
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-        "response": {"uid": review.uid, "allowed": true}
-    });
+    let encoded = outcome.response.to_json();
     ReviewAnswered {
         endpoint: endpoint.name(),
         uid: &review.uid,
         kind: &review.kind.kind,
-        namespace: &review.namespace,
-        name: &review.name,
-        operation: "CREATE",
+        namespace: review.namespace.as_deref().unwrap_or_default(),
+        name: review.name.as_deref().unwrap_or_default(),
+        operation: review.operation.name(),
         dry_run: review.dry_run,
         verdict: outcome.verdict,
         decision: outcome.decision,
-        mode: outcome.mode,
-        exempted: outcome.exempted,
+        mode: outcome.mode.mode,
+        exempted: outcome.mode.exempted,
         elapsed: started.elapsed(),
     }
     .emit(&app.metrics);
-    Ok(response.to_string().into_bytes())
+    Ok(encoded)
 }

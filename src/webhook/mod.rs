@@ -10,9 +10,10 @@ mod gauges;
 mod handler;
 mod health;
 mod limits;
+mod respond;
 mod router;
 pub mod server;
-mod shim;
 pub mod tls;
+mod workloads;
 
 pub use app::App;

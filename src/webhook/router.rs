@@ -50,7 +50,7 @@ fn probes() -> Router<Arc<App>> {
 }
 
 async fn review(endpoint: Endpoint, app: &App, request: Request) -> Response {
-    handler::review(endpoint, app, request).await
+    handler::answer_review(endpoint, app, request).await
 }
 
 async fn scrape(State(app): Shared) -> Response {

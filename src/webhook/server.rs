@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::app::App;
-use super::router;
 use super::tls::{Certificate, TlsError};
+use super::{router, workloads};
 use crate::cluster::{Cluster, client};
 use crate::config::{Config, PolicyError, PolicyFile};
 use crate::telemetry::Metrics;
@@ -152,6 +152,7 @@ pub async fn run(config: &Config) -> Result<(), ServeError> {
             app.cluster.follow(client, &app.metrics),
             app.policy.follow(&app.metrics),
             app.certificate.follow(),
+            workloads::follow(&app),
         )
     };
     let stopping = async {

@@ -26,7 +26,7 @@ fn node(product: &str, mib: u64) -> Inventory {
         }},
         "status": {"allocatable": {"nvidia.com/gpu": "8"}},
     });
-    vramguard::spec::nodes::inventory([serde_json::from_value(node).unwrap()])
+    vramguard::spec::nodes::inventory([serde_json::from_value::<vramguard::spec::nodes::NodeView>(node).unwrap()])
 }
 
 /// The pod of a measured vLLM run.
@@ -59,8 +59,7 @@ fn report(pod: &Value, inventory: &Inventory) -> Report {
     let templates = vramguard::spec::kinds::templates(pod).unwrap();
     let environment =
         Environment { catalog: Catalog::embedded(), inventory: Some(inventory), policy: &Policy::default() };
-    let (_, template) = templates.first().unwrap();
-    evaluate(template, &Source::default(), &PolicyInput::default(), &environment).remove(0)
+    evaluate(&templates.first().unwrap().pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 
 fn gib(value: &Value) -> Option<f64> {

@@ -7,6 +7,7 @@ use vramguard::estimate::model::Model;
 use vramguard::estimate::workload::{
     Checkpointing, Engine, Lora, Loss, Method, ModelFacts, Optimizer, Parallelism, Precision, Sharding, Task, Training,
 };
+use vramguard::facts::catalog::Catalog;
 use vramguard::estimate::{Bytes, Device, Estimate, Interval, TermName, Workload, training};
 
 use crate::support::{self, Row, models};
@@ -134,9 +135,16 @@ fn optimizer(row: &Value) -> Optimizer {
     }
 }
 
+/// A model of the catalogue, else of published dimensions.
+fn model(name: &str) -> Option<Model> {
+    let name = name.split(" (").next().unwrap_or(name);
+    let known = Catalog::embedded().find(name).ok().map(|model| Model::clone(&model));
+    known.or_else(|| models::by_name(name))
+}
+
 /// The workload of a row that says everything that memory depends on.
 fn declared(row: &Value) -> Option<Workload> {
-    let model = models::by_name(text(row, "model"))?;
+    let model = model(text(row, "model"))?;
     let (batch, sequence) = (row["micro_batch_size"].as_u64()?, row["seq_len"].as_u64()?);
     let checkpointing = Some(checkpointing(row)?);
     let (sharding, parallelism) = sharding(row);
@@ -166,11 +174,13 @@ fn compare(row: &Value) -> Option<Row> {
     let workload = declared(row)?;
     let estimate = training::estimate(&workload, &device()).unwrap();
     let measured = &row["measured"];
+    // torchtune's "peak memory" is its allocator's, not the device's.
+    let total = if text(row, "framework") == "torchtune" { allocated(&estimate) } else { estimate.per_gpu.required };
     let counters = [
         ("peak_allocated_gib", allocated(&estimate)),
         ("peak_active_gib", allocated(&estimate)),
         ("peak_reserved_gib", estimate.per_gpu.reserved),
-        ("total_gib", estimate.per_gpu.required),
+        ("total_gib", total),
     ];
     let (value, interval) =
         counters.into_iter().find_map(|(counter, interval)| Some((measured[counter].as_f64()?, interval)))?;
@@ -190,4 +200,128 @@ fn measured_runs_with_declared_settings() {
         rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| compare(&row)).collect();
     let all = support::print("training runs that declare batch, sequence, GPUs and checkpointing", &rows);
     assert!(all.count > 50, "{all:?}");
+}
+
+const MEGATRON: &str = include_str!("../data/measured-megatron-ci.jsonl");
+
+/// Vocabulary of GPT-2's tokenizer, which the rows without another one use.
+const GPT2_VOCABULARY: u64 = 50257;
+
+fn argument(row: &Value, name: &str) -> Option<u64> {
+    row["args"][format!("--{name}")].as_u64()
+}
+
+fn flag(row: &Value, name: &str) -> bool {
+    row["args"][format!("--{name}")].as_bool().unwrap_or(false)
+}
+
+fn said<'a>(row: &'a Value, name: &str) -> &'a str {
+    row["args"][format!("--{name}")].as_str().unwrap_or_default()
+}
+
+fn vocabulary(row: &Value, tensor: u64) -> Option<u64> {
+    let rows = match (argument(row, "vocab-size"), said(row, "tokenizer-type")) {
+        (Some(rows), _) => rows,
+        (None, "" | "GPT2BPETokenizer") => GPT2_VOCABULARY,
+        (None, "GPTSentencePieceTokenizer") => 256_000,
+        (None, "Llama2Tokenizer") => 32_000,
+        _ => return None,
+    };
+    Some(rows.next_multiple_of(argument(row, "make-vocab-size-divisible-by").unwrap_or(128) * tensor))
+}
+
+/// A GPT of Megatron's arguments; other families are read from their configs instead.
+fn megatron_model(row: &Value, tensor: u64) -> Option<Model> {
+    let (hidden, heads) = (argument(row, "hidden-size")?, argument(row, "num-attention-heads")?);
+    let other = ["multi-latent-attention", "is-hybrid-model", "spec", "moe-layer-freq", "mtp-num-layers"];
+    let families = ["bert", "t5", "multimodal", "hybrid", "mamba", "grpo", "retro", "nemotron"];
+    let foreign = families.iter().any(|word| text(row, "test").contains(word));
+    if foreign || other.iter().any(|name| row["args"].get(format!("--{name}")).is_some()) {
+        return None;
+    }
+    let gated = flag(row, "swiglu");
+    let rope = ["rope", "none"].contains(&said(row, "position-embedding-type"));
+    let experts = argument(row, "num-experts").map(|count| (count, argument(row, "moe-router-topk").unwrap_or(2)));
+    let inner = argument(row, "ffn-hidden-size").unwrap_or(if gated { 8 * hidden / 3 / 64 * 64 } else { 4 * hidden });
+    let decoder = models::Decoder {
+        layers: argument(row, "num-layers")?,
+        hidden,
+        heads,
+        kv_heads: argument(row, "num-query-groups").filter(|_| flag(row, "group-query-attention")).unwrap_or(heads),
+        head_dim: argument(row, "kv-channels").unwrap_or(hidden / heads),
+        intermediate: argument(row, "moe-ffn-hidden-size").filter(|_| experts.is_some()).unwrap_or(inner),
+        vocabulary: vocabulary(row, tensor)?,
+        tied: !flag(row, "untie-embeddings-and-output-weights"),
+        qk_norm: flag(row, "qk-layernorm"),
+        gated,
+        biases: !flag(row, "disable-bias-linear"),
+        norms: 2,
+        softcap: false,
+        positions: if rope { 0 } else { argument(row, "max-position-embeddings")? },
+        experts,
+        fused_qkv: true,
+    };
+    Some(decoder.build())
+}
+
+fn megatron(row: &Value) -> Option<Row> {
+    let number = |name| argument(row, name).unwrap_or(1).max(1);
+    let tensor = number("tensor-model-parallel-size");
+    let (pipeline, context) = (number("pipeline-model-parallel-size"), number("context-parallel-size"));
+    let expert = number("expert-model-parallel-size");
+    let model = megatron_model(row, tensor)?;
+    let data = row["world_size"].as_u64().unwrap_or(8) / (tensor * pipeline * context);
+    let distributed = flag(row, "use-distributed-optimizer");
+    let batch = number("micro-batch-size");
+    let sharded = distributed && row["world_size"].is_u64();
+    if !said(row, "fp8-format").is_empty() || !flag(row, "bf16") || data == 0 || (distributed && !sharded) {
+        return None;
+    }
+    let per_rank = model.layer_count() / pipeline;
+    let chunk = argument(row, "num-layers-per-virtual-pipeline-stage");
+    let unfused =
+        matches!(said(row, "attention-backend"), "unfused" | "local") || said(row, "transformer-impl") == "local";
+    let training = Training {
+        optimizer: Some(Optimizer::AdamW),
+        precision: Some(Precision::MixedBf16),
+        sharding: Some(if distributed { Sharding::Megatron } else { Sharding::Ddp }),
+        trainer: Some("megatron-lm".to_owned()),
+        checkpointing: Some(match said(row, "recompute-granularity") {
+            "full" => Checkpointing::Full,
+            "selective" => Checkpointing::Selective,
+            _ => Checkpointing::None,
+        }),
+        loss: Some(Loss::Default),
+        micro_batches: argument(row, "global-batch-size").map(|global| (global / (batch * data)).max(1)),
+        sequence_parallel: Some(flag(row, "sequence-parallel")),
+        virtual_stages: chunk.map(|layers| (per_rank / layers).max(1)),
+        eager_attention: unfused,
+        dropout: row["args"]["--hidden-dropout"].as_f64() != Some(0.0),
+        fused_kernels: true,
+        ..Training::default()
+    };
+    let parallelism = Parallelism { tensor, pipeline, data, expert, context };
+    let workload = workload(model, batch, argument(row, "seq-length")?, training, parallelism);
+    let peaks = training::stage_peaks(&workload).ok()?;
+    // The runs log their last rank.
+    let allocated = peaks.last()?.allocated;
+    let measured = row["max_allocated_bytes"].as_f64()?;
+    let kind = if argument(row, "num-experts").is_some() { "experts" } else { "dense" };
+    let ends = if pipeline > 1 { "last stage" } else { "no pipeline" };
+    Some(Row {
+        group: format!("{kind}, {ends}"),
+        name: text(row, "test").to_owned(),
+        measured: measured / f64::from(1 << 30),
+        low: allocated.low.gib(),
+        likely: allocated.likely.gib(),
+        high: allocated.high.gib(),
+    })
+}
+
+#[test]
+fn megatron_peaks_of_the_last_rank() {
+    let mut rows: Vec<Row> = rows(MEGATRON).filter_map(|row| megatron(&row)).collect();
+    rows.dedup_by(|a, b| a.name == b.name);
+    let all = support::print("Megatron, peak of the last rank", &rows);
+    assert!(all.count > 20, "{all:?}");
 }

@@ -150,6 +150,8 @@ fn controllers_updates_pass(plane: &ControlPlane) -> Result<()> {
         ensure!(patch(&harmless)?.is_none(), "asked about {harmless}");
     }
     plane.kubectl(&["delete", "deployment", "test", "--namespace", namespace, "--wait=false"])?.success()?;
+    let newest = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "newest"}]}}}});
+    ensure!(patch(&newest)?.is_none(), "asked about an object that is being deleted");
     ensure!(patch(&json!({"metadata": {"finalizers": null}}))?.is_none(), "asked about a deletion");
     Ok(())
 }

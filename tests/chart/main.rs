@@ -15,7 +15,7 @@
 #[allow(dead_code, reason = "other tests use the rest of the vocabulary")]
 mod chart;
 #[path = "../support/controlplane/mod.rs"]
-#[allow(dead_code, clippy::print_stderr, reason = "other tests use the rest of the vocabulary")]
+#[allow(dead_code, unused_imports, clippy::print_stderr, reason = "other tests use the rest of the vocabulary")]
 mod controlplane;
 
 mod api_server;

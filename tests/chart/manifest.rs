@@ -25,6 +25,9 @@ fn the_placeholder_of_the_ca_stands_where_the_documentation_replaces_it() {
     let webhooks: usize = configurations.iter().map(|object| object["webhooks"].as_array().unwrap().len()).sum();
     assert_eq!(kept.matches("caBundle: Q0FfQlVORExF").count(), webhooks);
     assert!(documentation.contains("s|Q0FfQlVORExF|"), "docs/operations.md does not replace the placeholder");
+    let image = format!("\"vramguard:{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(documentation.contains(&format!("s|{image}|")), "docs/operations.md does not replace the image");
+    assert_eq!(kept.matches(&format!("image: {image}")).count(), 1);
 }
 
 #[test]

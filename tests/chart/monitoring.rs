@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::chart::dashboard::{self, Source};
-use crate::chart::families::{FOREIGN, OWN};
+use crate::chart::families;
 use crate::chart::{self, Release};
 use crate::controlplane::Programs;
 
@@ -119,23 +119,73 @@ fn queries_name_only_metrics_and_labels_that_exist() {
     for rule in rules() {
         expressions.push((rule["alert"].to_string(), rule["expr"].as_str().unwrap().to_owned()));
     }
+    let known = families::metrics();
     let mut used = BTreeSet::new();
     for (title, expression) in &expressions {
         let names: BTreeSet<&str> = words(expression).filter(|word| is_metric(word)).collect();
         assert!(!names.is_empty(), "{title} queries nothing");
-        let families: Vec<_> = OWN.iter().chain(FOREIGN).filter(|(name, _)| names.contains(name)).collect();
-        assert_eq!(families.len(), names.len(), "{title}: an unknown metric among {names:?}");
+        let metrics: Vec<_> = known.iter().filter(|metric| names.contains(metric.name.as_str())).collect();
+        assert_eq!(metrics.len(), names.len(), "{title}: an unknown metric among {names:?}");
         for label in labels(expression) {
-            assert!(
-                families.iter().any(|(_, labels)| labels.contains(&label)),
-                "{title}: no label {label} in {names:?}"
-            );
+            assert!(metrics.iter().any(|metric| metric.labels.contains(&label)), "{title}: no {label} in {names:?}");
         }
         used.extend(names.into_iter().map(str::to_owned));
     }
-    for (name, _) in OWN {
-        assert!(used.contains(*name), "{name} is shown nowhere");
+    for metric in known.iter().filter(|metric| metric.own) {
+        assert!(used.contains(&metric.name), "{} is shown nowhere", metric.name);
     }
+}
+
+/// DCGM exporter knows pods, we know workloads: the queries find the one from the other's name.
+#[test]
+fn what_gpus_show_is_held_against_the_estimate_of_the_workload() {
+    let query = |title: &str| {
+        let queries = dashboard::queries().unwrap();
+        queries.into_iter().find(|query| query.title == title).expect(title).expression
+    };
+    // (pod, its workload): of a Deployment, of a StatefulSet, of an indexed and a plain Job, on its own.
+    let pods = [
+        ("llama-3-7d4b9c6f5d-x2x8k", "llama-3"),
+        ("trainer-7-0", "trainer-7"),
+        ("indexed-3-x2x8k", "indexed"),
+        ("job-x2x8k", "job"),
+        ("notebook", "notebook"),
+    ];
+    let mut series = Vec::new();
+    let mut ratios = Vec::new();
+    for (number, (pod, workload)) in pods.iter().enumerate() {
+        // With and without the renaming that a scrape through a ServiceMonitor does.
+        let prefix = if number == 0 { "" } else { "exported_" };
+        // Two GPUs, of which the fuller counts: 8 and 6 GiB against an estimate of 10.
+        for (gpu, mib) in [(0, 8192), (1, 6144)] {
+            let name = format!(
+                r#"DCGM_FI_DEV_FB_USED{{gpu="{gpu}",{prefix}namespace="ml",{prefix}pod="{pod}",{prefix}container="main"}}"#
+            );
+            series.push(serde_json::json!({"series": name, "values": format!("{mib}x5")}));
+        }
+        for (bound, gib) in [("likely", 10_u64), ("high", 7)] {
+            let labels = format!(r#"namespace="ml",workload="{workload}",container="main",bound="{bound}""#);
+            let name = format!("vramguard_workload_reserved_bytes{{{labels}}}");
+            series.push(serde_json::json!({"series": name, "values": format!("{}x5", gib << 30)}));
+        }
+        let labels = format!(r#"{{namespace="ml",workload="{workload}",container="main"}}"#);
+        ratios.push(serde_json::json!({"labels": labels, "value": 0.8}));
+    }
+    // An idle GPU and somebody else's pod match nothing.
+    series.push(serde_json::json!({"series": r#"DCGM_FI_DEV_FB_USED{gpu="2"}"#, "values": "0x5"}));
+    series.push(serde_json::json!({"series": r#"DCGM_FI_DEV_FB_USED{namespace="x",pod="y"}"#, "values": "900x5"}));
+    let used: Vec<_> =
+        ratios.iter().map(|sample| serde_json::json!({"labels": sample["labels"], "value": 8_u64 << 30})).collect();
+    let expectation = |title: &str, samples: &[Value]| serde_json::json!({"expr": query(title), "eval_time": "5m", "exp_samples": samples});
+    let expectations = [
+        expectation("Used over estimated (A)", &ratios),
+        expectation("Reserved: estimated and used (B)", &used),
+        expectation("Above the high estimate (A)", &used),
+    ];
+    let test = serde_json::json!({"tests": [{"input_series": series, "promql_expr_test": expectations}]});
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(file.path(), test.to_string()).unwrap();
+    promtool(&["test", "rules", &file.path().display().to_string()]);
 }
 
 fn is_metric(word: &str) -> bool {

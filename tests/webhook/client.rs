@@ -55,11 +55,6 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// The certificate that the server showed.
-    pub(crate) fn certificate(&self) -> Vec<u8> {
-        self.stream.get_ref().conn.peer_certificates().unwrap()[0].to_vec()
-    }
-
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)?;
         self.stream.get_mut().flush()

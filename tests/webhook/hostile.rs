@@ -67,7 +67,6 @@ fn json_that_is_no_review_is_malformed() {
         r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":null}"#,
         r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{}}"#,
         r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":7,"operation":"CREATE"}}"#,
-        r#"{"apiVersion":"admission.k8s.io/v1","kind":"ConversionReview","request":{"uid":"u"}}"#,
         r#"{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE"}}"#,
     ];
     for body in bodies {

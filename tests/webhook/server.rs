@@ -23,7 +23,6 @@ use crate::client::{Answer, Connection, trusting};
 pub(crate) struct TestServer {
     pub(crate) runtime: Runtime,
     pub(crate) server: Option<Server>,
-    pub(crate) app: Arc<App>,
     pub(crate) webhook: SocketAddr,
     pub(crate) metrics: SocketAddr,
     authority: Vec<u8>,
@@ -84,7 +83,7 @@ impl TestServer {
             Server::start(Arc::clone(&app), any, any).unwrap()
         };
         let (webhook, metrics) = (server.webhook, server.metrics);
-        Self { runtime, server: Some(server), app, webhook, metrics, authority, dir }
+        Self { runtime, server: Some(server), webhook, metrics, authority, dir }
     }
 
     /// Where the authority's certificate is.

@@ -8,8 +8,10 @@ use crate::decide::report::{CapacityView, EstimateView, Fix, WorkloadView};
 use crate::decide::{CheckResult, Decision, Report, Verdict};
 use crate::estimate::Bytes;
 
-/// Cells of a bar.
-const BAR: usize = 30;
+/// Cells of a bar: the least width of its column.
+const BAR: usize = 22;
+/// Where a message begins to list fixes.
+const FIXES: &str = "; fits with ";
 /// Indentation of what stands below a row.
 const INDENT: &str = "    ";
 
@@ -25,8 +27,11 @@ pub fn check(result: &CheckResult) -> String {
             lines.by_ref().take(2).for_each(|line| push(&mut text, &line));
             details(report).iter().for_each(|line| push(&mut text, line));
         }
+        let mut terms = shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms).peekable();
         text.push('\n');
-        push(&mut text, &paint(&bar::legend(shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms))));
+        if terms.peek().is_some() {
+            push(&mut text, &paint(&bar::legend(terms)));
+        }
     }
     push(&mut text, &summary(&result.results));
     text
@@ -44,9 +49,9 @@ fn paint(spans: &[Span]) -> String {
 fn rows(reports: &[&Report]) -> Grid {
     let mut grid = Grid::new(vec![
         Column::flexible("WORKLOAD", 16),
-        Column::flexible("MODEL", 16),
-        Column::number("NEEDS"),
-        Column::number("OF"),
+        Column::flexible("MODEL", BAR),
+        Column::number("NEEDS GiB"),
+        Column::number("OF GiB"),
         Column::flexible("GPU", 8),
         Column::fixed("VERDICT"),
     ]);
@@ -63,49 +68,71 @@ fn row(report: &Report) -> [Vec<Cell>; 2] {
     let cell = |text: String, tone: Tone| vec![Span::new(clean(&text), tone)];
     let source = &report.source;
     let (need, range) = needs(report.estimate.as_ref());
-    let (usable, gpu, nodes) = room(report.capacity.as_ref(), report.estimate.as_ref());
+    let (usable, gpu, where_to) = room(report.capacity.as_ref(), report.estimate.as_ref());
     let capacity = report.capacity.as_ref().map(|capacity| capacity.usable_bytes);
     let bar = report.estimate.as_ref().map_or_else(Vec::new, |e| bar::stacked(&e.terms, capacity, BAR));
+    let workload = report.workload.as_ref();
     [
         vec![
-            cell(format!("{}/{}", source.kind, source.name), Tone::Strong),
-            cell(report.workload.as_ref().map_or_else(|| "–".to_owned(), title), Tone::Plain),
+            cell(format!("{}/{}", short_kind(&source.kind), source.name), Tone::Strong),
+            cell(workload.map_or_else(|| "–".to_owned(), |w| short_model(&w.model).to_owned()), Tone::Plain),
             cell(need, Tone::Plain),
             cell(usable, Tone::Plain),
             cell(gpu, Tone::Plain),
             cell(report.verdict.code().to_owned(), tone),
         ],
         vec![
-            cell(format!("  {}", source.container), Tone::Dim),
+            cell(format!("  {}{}", source.container, workload.map_or_else(String::new, engine)), Tone::Dim),
             bar,
             cell(range, Tone::Dim),
             Cell::new(),
-            cell(nodes, Tone::Dim),
+            cell(where_to, Tone::Dim),
             cell(report.decision.name().to_owned(), tone),
         ],
     ]
 }
 
-/// The model's last name component with the engine: `Llama-2-7b-hf · vllm 0.19.0`.
-fn title(workload: &WorkloadView) -> String {
-    let model = workload.model.rsplit('/').next().unwrap_or(&workload.model);
+/// Kinds as kubectl abbreviates them.
+fn short_kind(kind: &str) -> String {
+    const SHORT: [(&str, &str); 5] = [
+        ("Deployment", "deploy"),
+        ("StatefulSet", "sts"),
+        ("DaemonSet", "ds"),
+        ("ReplicaSet", "rs"),
+        ("CronJob", "cj"),
+    ];
+    let known = SHORT.iter().find(|(long, _)| *long == kind);
+    known.map_or_else(|| kind.to_lowercase(), |(_, short)| (*short).to_owned())
+}
+
+/// The last component of a model id.
+fn short_model(model: &str) -> &str {
+    model.rsplit('/').next().unwrap_or(model)
+}
+
+/// ` · vllm 0.19.0`.
+fn engine(workload: &WorkloadView) -> String {
     let version = workload.engine.version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
-    format!("{model} · {}{version}", workload.engine.name)
+    format!(" · {}{version}", workload.engine.name)
 }
 
 fn needs(estimate: Option<&EstimateView>) -> (String, String) {
     let Some(estimate) = estimate else { return ("–".to_owned(), String::new()) };
     let required = estimate.per_gpu.required;
-    (required.likely.to_string(), format!("{:.1}–{:.1}", required.low.gib(), required.high.gib()))
+    (format!("{:.1}", required.likely.gib()), format!("{:.1}–{:.1}", required.low.gib(), required.high.gib()))
 }
 
+/// Usable GiB, the product, and how many GPUs on how many nodes.
 fn room(capacity: Option<&CapacityView>, estimate: Option<&EstimateView>) -> (String, String, String) {
-    let gpus = estimate.map_or(1, |estimate| estimate.gpus);
-    let times = if gpus > 1 { format!("{gpus} × ") } else { String::new() };
-    let Some(capacity) = capacity else { return ("–".to_owned(), format!("{times}–"), String::new()) };
+    let gpus = match estimate.map_or(1, |estimate| estimate.gpus) {
+        1 => String::new(),
+        gpus => format!("{gpus} GPUs"),
+    };
+    let Some(capacity) = capacity else { return ("–".to_owned(), "–".to_owned(), gpus) };
     let nodes = if capacity.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", capacity.nodes) };
-    let usable = capacity.usable_bytes.to_string();
-    (usable, format!("{times}{}", short_class(&capacity.gpu_class)), nodes)
+    let comma = if gpus.is_empty() { "" } else { ", " };
+    let product = product(&capacity.gpu_class).to_owned();
+    (format!("{:.1}", capacity.usable_bytes.gib()), product, format!("{gpus}{comma}{nodes}"))
 }
 
 /// Class names without the vendor: `A100-SXM4-80GB-80GiB`.
@@ -113,18 +140,35 @@ fn short_class(class: &str) -> &str {
     class.strip_prefix("NVIDIA-").unwrap_or(class)
 }
 
-/// Message, binding term and fixes of what does not simply fit; nothing for the rest.
-fn details(report: &Report) -> Vec<String> {
-    if report.verdict == Verdict::Fits && report.decision == Decision::Allow {
-        return Vec::new();
+/// The product of a class: its name without vendor and size.
+fn product(class: &str) -> &str {
+    let short = short_class(class);
+    match short.rsplit_once('-') {
+        Some((product, size)) if size.ends_with("GiB") => product,
+        _ => short,
     }
+}
+
+/// Message, binding term and fixes of what does not simply fit; notes of all.
+fn details(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if report.verdict != Verdict::Fits || report.decision != Decision::Allow {
+        lines.extend(troubles(report));
+    }
+    for note in &report.notes {
+        lines.extend(indented(&format!("note: {}", clean(note)), Tone::Dim));
+    }
+    lines
+}
+
+fn troubles(report: &Report) -> Vec<String> {
     let tone = Tone::of(report.decision);
-    let mut lines = indented(&clean(&report.message), tone);
+    let mut lines = indented(&clean(without_fixes(&report.message)), tone);
     if let Some(binding) = report.estimate.as_ref().and_then(binding) {
         lines.extend(indented(&binding, Tone::Plain));
     }
     for (number, fix) in report.fixes.iter().enumerate() {
-        lines.extend(indented(&fix_line(number + 1, fix), Tone::Plain));
+        lines.extend(indented(&format!("fix {}: {}", number + 1, self::fix(fix)), Tone::Plain));
     }
     lines
 }
@@ -148,7 +192,13 @@ fn binding(estimate: &EstimateView) -> Option<String> {
     Some(format!("largest term: {name} {size} ({share:.0} %) = {}", clean(&largest.formula)))
 }
 
-fn fix_line(number: usize, fix: &Fix) -> String {
+/// A message without its list of fixes: they follow line by line.
+pub(crate) fn without_fixes(message: &str) -> &str {
+    message.split(FIXES).next().unwrap_or_default()
+}
+
+/// What to change, what is then needed where, and what it costs.
+pub(crate) fn fix(fix: &Fix) -> String {
     let change = |change: &crate::decide::report::Change| {
         let from = if change.from.is_empty() { "unset" } else { &change.from };
         format!("{} {from} → {}", change.path, change.to)
@@ -156,7 +206,7 @@ fn fix_line(number: usize, fix: &Fix) -> String {
     let changes: Vec<String> = fix.changes.iter().map(change).collect();
     let cost = if fix.cost.is_empty() { String::new() } else { format!(" ({})", fix.cost) };
     let (need, gpu) = (fix.required.likely, short_class(&fix.gpu_class));
-    clean(&format!("fix {number}: {}: then {need} on {gpu}{cost}", changes.join(", ")))
+    clean(&format!("{}: then {need} on {gpu}{cost}", changes.join(", ")))
 }
 
 /// One line: how many of each decision, and of what was left out.
@@ -187,3 +237,6 @@ fn summary(reports: &[Report]) -> String {
 pub(crate) fn gib(bytes: Bytes) -> String {
     if bytes == Bytes::ZERO { "–".to_owned() } else { format!("{:.2}", bytes.gib()) }
 }
+
+#[cfg(test)]
+mod tests;

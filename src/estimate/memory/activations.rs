@@ -7,17 +7,26 @@ use crate::estimate::model::{Attention, Heads, LayerGroup, LinearState, Mlp};
 
 /// How the kernels of a trainer save tensors.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent habits of kernels")]
 pub struct Kernels {
     /// Bytes of an activation element in compute precision: 2, or 4 for fp32 training.
     pub width: f64,
     /// Norms and activation functions run as fused kernels and save their inputs only.
     pub fused: bool,
+    /// Norms save their input only although the rest is eager.
+    pub fused_norms: bool,
+    /// Tensor-parallel projections keep their gathered inputs instead of gathering again in backward.
+    pub gathered_inputs: bool,
     /// Parameters and the residual stream are fp32 and every projection casts its own 16-bit copy of its input.
     pub autocast: bool,
     /// Keys and values are repeated to the number of query heads before the attention kernel.
     pub expanded_kv: bool,
     /// The base is frozen: its projections save no inputs, but its adapters do.
     pub frozen: Option<Adapters>,
+    /// Length of a sequence whose attention scores are kept as a matrix; none with a flash kernel.
+    pub scores: Option<f64>,
+    /// Masks of hidden dropout are kept, a byte an element, after both halves of a layer.
+    pub dropout: bool,
 }
 
 /// Which projections have trainable adapters, and how those cast their inputs.
@@ -58,25 +67,32 @@ pub struct Saved {
     pub split: f64,
     /// Divided by tensor parallelism only together with sequence parallelism.
     pub whole: f64,
+    /// Not divided at all.
+    pub gathered: f64,
 }
 
 impl Saved {
     const fn split(split: f64) -> Self {
-        Self { split, whole: 0.0 }
+        Self { split, whole: 0.0, gathered: 0.0 }
     }
 
     const fn whole(whole: f64) -> Self {
-        Self { split: 0.0, whole }
+        Self { split: 0.0, whole, gathered: 0.0 }
     }
 
     fn plus(self, other: Self) -> Self {
-        Self { split: self.split + other.split, whole: self.whole + other.whole }
+        Self {
+            split: self.split + other.split,
+            whole: self.whole + other.whole,
+            gathered: self.gathered + other.gathered,
+        }
     }
 
     /// Bytes for one token on a rank of `tensor` ranks.
     #[must_use]
     pub fn on_rank(self, tensor: f64, sequence_parallel: bool) -> f64 {
-        self.split / tensor + if sequence_parallel { self.whole / tensor } else { self.whole }
+        let whole = if sequence_parallel { self.whole / tensor } else { self.whole };
+        self.split / tensor + whole + self.gathered
     }
 }
 
@@ -84,7 +100,8 @@ impl Saved {
 #[must_use]
 pub fn layer(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
     let hidden = hidden as f64;
-    let norms = Saved::whole(group.norms as f64 * norm(hidden, kernels));
+    let masks = if kernels.dropout { 2.0 * hidden } else { 0.0 };
+    let norms = Saved::whole(group.norms as f64 * norm(hidden, kernels) + masks);
     norms.plus(attention(&group.attention, hidden, kernels)).plus(mlp(&group.mlp, hidden, kernels))
 }
 
@@ -113,8 +130,8 @@ pub fn selective(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
         }
         Mlp::None => 0.0,
     };
-    let kept = Saved { split: mixing + channel, whole: 2.0 * width * hidden };
-    Saved { split: kept.split.min(full.split), whole: kept.whole.min(full.whole.max(width * hidden)) }
+    let kept = Saved { split: mixing + channel, whole: 2.0 * width * hidden, gathered: 0.0 };
+    Saved { split: kept.split.min(full.split), whole: kept.whole.min(full.whole.max(width * hidden)), gathered: 0.0 }
 }
 
 /// What one layer saves when it is checkpointed: its input.
@@ -134,7 +151,7 @@ pub fn backward(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
         }
         Mlp::None => 0.0,
     };
-    Saved { split: 2.0 * kernels.width * inner, whole: 2.0 * kernels.width * hidden as f64 }
+    Saved { split: 2.0 * kernels.width * inner, whole: 2.0 * kernels.width * hidden as f64, gathered: 0.0 }
 }
 
 /// What the final norm and the input of the head save.
@@ -146,7 +163,7 @@ pub fn head(hidden: u64, kernels: &Kernels) -> f64 {
 
 /// One norm over `width` elements.
 fn norm(elements: f64, kernels: &Kernels) -> f64 {
-    let bytes = match (kernels.fused, kernels.frozen.is_some()) {
+    let bytes = match (kernels.fused || kernels.fused_norms, kernels.frozen.is_some()) {
         // The input alone; it is the residual stream.
         (true, _) => kernels.width,
         // An fp32 copy of the input; the normalised tensor too where the norm's weight is trained.
@@ -197,7 +214,7 @@ fn attention(attention: &Attention, hidden: f64, kernels: &Kernels) -> Saved {
             let widths = Widths { heads, query: key, key, value: output, output };
             let inner = kernel(widths, kernels) + kernels.width * (output + key);
             let latents = norm(compressed, kernels) + kernels.width * (compressed + rope as f64);
-            Saved { split: inner, whole: latents }.plus(inputs(hidden, kernels, 2.0))
+            Saved { split: inner, whole: latents, gathered: 0.0 }.plus(inputs(hidden, kernels, 2.0))
         }
         Attention::Linear(state) | Attention::Mamba(state) => recurrent(state, hidden, kernels),
         Attention::None => Saved::default(),
@@ -222,17 +239,27 @@ fn kernel(widths: Widths, kernels: &Kernels) -> f64 {
     // Under autocast rotary embeddings promote queries and keys to fp32 and the projection keeps its own input.
     let (input_width, output_copies) =
         if kernels.autocast && !kernels.fused { (4.0, 2.0) } else { (kernels.width, 1.0) };
-    (widths.query + key + value).mul_add(input_width, widths.output * kernels.width * output_copies)
-        + 4.0 * widths.heads
+    let scores = match kernels.scores {
+        // Probabilities, and with dropout their mask and the dropped copy; eager softmax runs in fp32 first.
+        Some(length) if kernels.fused => length * widths.heads * if kernels.dropout { 5.0 } else { kernels.width },
+        Some(length) => length * widths.heads * (4.0 + kernels.width),
+        None => 4.0 * widths.heads,
+    };
+    (widths.query + key + value).mul_add(input_width, widths.output * kernels.width * output_copies) + scores
 }
 
 /// The input of `projections` matrices that read the same tensor of the residual stream's width.
 fn inputs(hidden: f64, kernels: &Kernels, projections: f64) -> Saved {
-    Saved::whole(match kernels.frozen {
-        Some(adapters) => hidden * adapters.inputs(adapters.qkv),
-        None if kernels.autocast && !kernels.fused => hidden * kernels.width * projections,
-        None => hidden * kernels.width,
-    })
+    match kernels.frozen {
+        Some(adapters) => Saved::whole(hidden * adapters.inputs(adapters.qkv)),
+        None if kernels.autocast && !kernels.fused => Saved::whole(hidden * kernels.width * projections),
+        None => input(hidden * kernels.width, kernels),
+    }
+}
+
+/// The shared input of projections.
+const fn input(bytes: f64, kernels: &Kernels) -> Saved {
+    if kernels.gathered_inputs { Saved { split: 0.0, whole: 0.0, gathered: bytes } } else { Saved::whole(bytes) }
 }
 
 fn recurrent(state: LinearState, hidden: f64, kernels: &Kernels) -> Saved {
@@ -246,7 +273,7 @@ fn mlp(mlp: &Mlp, hidden: f64, kernels: &Kernels) -> Saved {
     match *mlp {
         Mlp::Dense { intermediate, gated } => dense(intermediate as f64, gated, hidden, kernels),
         Mlp::Moe { experts, top_k, intermediate, shared_intermediate, gated } => {
-            let routed = dense(intermediate as f64, gated, hidden, &Kernels { autocast: false, ..*kernels });
+            let each = dense(intermediate as f64, gated, hidden, &Kernels { autocast: false, ..*kernels });
             let top_k = top_k as f64;
             // Permuted inputs and the experts' outputs, for every expert that a token uses.
             let permuted = top_k * 2.0 * kernels.width * hidden;
@@ -256,7 +283,7 @@ fn mlp(mlp: &Mlp, hidden: f64, kernels: &Kernels) -> Saved {
                 Saved::default()
             };
             let router = 4.0 * experts as f64 + if kernels.frozen.is_some() { 0.0 } else { kernels.width * hidden };
-            Saved { split: top_k * routed.split, whole: permuted + router }.plus(shared)
+            Saved { split: top_k * each.split, whole: permuted + router, gathered: 0.0 }.plus(shared)
         }
         Mlp::None => Saved::default(),
     }
@@ -271,11 +298,13 @@ fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
     };
     let Some(adapters) = kernels.frozen else {
         let projections = if kernels.autocast && !kernels.fused && gated { 2.0 } else { 1.0 };
-        return Saved { split: trained * kernels.width * inner, whole: projections * kernels.width * hidden };
+        return Saved::split(trained * kernels.width * inner)
+            .plus(input(projections * kernels.width * hidden, kernels));
     };
     Saved {
         split: ((trained - 1.0) * kernels.width + adapters.inputs(adapters.down)) * inner,
         whole: adapters.inputs(adapters.up) * hidden,
+        gathered: 0.0,
     }
 }
 
@@ -283,7 +312,17 @@ fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
 mod tests {
     use super::*;
 
-    const EAGER: Kernels = Kernels { width: 2.0, fused: false, autocast: false, expanded_kv: true, frozen: None };
+    const EAGER: Kernels = Kernels {
+        width: 2.0,
+        fused: false,
+        fused_norms: false,
+        gathered_inputs: false,
+        autocast: false,
+        expanded_kv: true,
+        frozen: None,
+        scores: None,
+        dropout: false,
+    };
 
     fn block(heads: Heads, mlp: Mlp, norms: u64) -> LayerGroup {
         LayerGroup { count: 1, attention: Attention::Full(heads), mlp, norms, tensors: Vec::new() }

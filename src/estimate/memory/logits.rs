@@ -5,10 +5,15 @@ use crate::estimate::workload::Loss;
 /// Bytes for one logit when all of them exist at once: kept fp32 log-probabilities, their gradient and the fp32 copy
 /// that is being differentiated (4 + 4 + 4).
 const WHOLE: f64 = 12.0;
-/// The same in a vocabulary-parallel loss that works in place: 16-bit logits, fp32 probabilities, fp32 gradient.
-const VOCABULARY_PARALLEL: f64 = 10.0;
+/// The same in a vocabulary-parallel loss that works in place: fp32 probabilities that become the gradient, and its
+/// 16-bit copy.
+const IN_PLACE: f64 = 6.0;
 /// Extra copies of soft-capped logits: the scaled logits and their tanh, both kept.
 const SOFTCAP: f64 = 6.0;
+/// What transformers before 4.46 holds besides: a contiguous shifted copy and the fp32 output.
+const SHIFTED: f64 = 6.0;
+/// A loss over tensor-parallel shards that is not in place makes one more fp32 copy.
+const SHARDED: f64 = 4.0;
 /// Chunks of a chunked loss.
 const CHUNKS: f64 = 8.0;
 /// 16-bit logits of all chunks and their 16-bit gradients, which a chunked loss keeps.
@@ -16,6 +21,7 @@ const CHUNKED_KEPT: f64 = 4.0;
 
 /// What decides the loss's memory on one rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a loss")]
 pub struct CrossEntropy {
     /// How it is computed.
     pub loss: Loss,
@@ -27,6 +33,10 @@ pub struct CrossEntropy {
     pub hidden: f64,
     /// Logits are soft-capped.
     pub softcap: bool,
+    /// Logits are divided over tensor-parallel ranks.
+    pub sharded: bool,
+    /// Old versions of transformers hold the fp32 logits and a shifted copy besides.
+    pub shifted_copy: bool,
     /// The loss is divided over tensor-parallel ranks and works in place.
     pub in_place: bool,
     /// Chunks recompute their logits, so that only one chunk ever exists.
@@ -39,8 +49,10 @@ impl CrossEntropy {
     /// Bytes for one logit when all exist.
     #[must_use]
     pub fn bytes_per_logit(&self) -> f64 {
-        let base = if self.in_place { VOCABULARY_PARALLEL } else { WHOLE };
-        base + if self.softcap { SOFTCAP } else { 0.0 }
+        let base = if self.in_place { IN_PLACE } else { WHOLE };
+        let sharded = if self.sharded && !self.in_place { SHARDED } else { 0.0 };
+        let shifted = if self.shifted_copy && !self.in_place { SHIFTED } else { 0.0 };
+        base + sharded + shifted + if self.softcap { SOFTCAP } else { 0.0 }
     }
 
     /// Bytes at the peak.
@@ -53,6 +65,14 @@ impl CrossEntropy {
             Loss::Chunked => logits * CHUNKED_KEPT.max(self.bytes_per_logit() / CHUNKS),
             Loss::Fused => self.fused().min(logits * self.bytes_per_logit()),
         }
+    }
+
+    /// The cheaper of a chunked and a fused loss, for one that was not declared.
+    #[must_use]
+    pub fn cheapest(self) -> Self {
+        let chunked = Self { loss: Loss::Chunked, recomputed_chunks: true, ..self };
+        let fused = Self { loss: Loss::Fused, ..self };
+        if fused.bytes() < chunked.bytes() { fused } else { chunked }
     }
 
     /// One chunk of 16-bit logits with an fp32 copy, the gradient of the hidden states and of the head.
@@ -69,6 +89,10 @@ impl CrossEntropy {
         let (tokens, vocabulary) = (self.tokens, self.vocabulary);
         match self.loss {
             Loss::Default => format!("{tokens} tokens x {vocabulary} vocabulary x {} B", self.bytes_per_logit()),
+            Loss::Chunked if self.recomputed_chunks => {
+                let width = self.bytes_per_logit();
+                format!("{tokens} tokens x {vocabulary} vocabulary x {width} B / {CHUNKS} chunks")
+            }
             Loss::Chunked => format!("{tokens} tokens x {vocabulary} vocabulary x {CHUNKED_KEPT} B (chunked)"),
             Loss::Fused => format!("one chunk of {tokens} tokens x {vocabulary} vocabulary, fused, with gradients"),
         }
@@ -86,6 +110,8 @@ mod tests {
             vocabulary: 128_256.0,
             hidden: 4096.0,
             softcap: false,
+            sharded: false,
+            shifted_copy: false,
             in_place: false,
             recomputed_chunks: false,
             head_gradient: Some(2.0),

@@ -28,6 +28,8 @@ pub struct Unsharding {
     pub width: f64,
     /// Bytes of a gradient while it is reduced.
     pub reduce_width: f64,
+    /// Embedding and head are units of their own and not gathered through the whole step.
+    pub root_apart: bool,
     /// The cheapest settings of the trainer instead of its defaults.
     pub frugal: bool,
 }
@@ -45,6 +47,8 @@ impl Unsharding {
             return 0.0;
         }
         match self.sharding {
+            // With units of their own only the head is gathered here.
+            Sharding::Fsdp | Sharding::Hsdp if self.root_apart => (self.root / 2.0 + self.block) * self.width,
             Sharding::Fsdp | Sharding::Hsdp => (self.root + self.block) * self.width,
             Sharding::Zero3 => self.zero3_live(),
             Sharding::None | Sharding::Ddp | Sharding::Zero1 | Sharding::Zero2 | Sharding::Megatron => 0.0,
@@ -61,7 +65,7 @@ impl Unsharding {
             Sharding::Fsdp | Sharding::Hsdp => {
                 let blocks = if self.frugal { 1.0 } else { 2.0 };
                 let gradients = self.trained() * self.block * (self.width + self.reduce_width);
-                let root = self.root * self.width * (1.0 + self.trained());
+                let root = if self.root_apart { 0.0 } else { self.root * self.width * (1.0 + self.trained()) };
                 (blocks * self.block).mul_add(self.width, gradients) + root
             }
             Sharding::Zero3 => self.zero3_live() + self.bucket(),
@@ -105,6 +109,7 @@ mod tests {
             trainable: 6.7e9,
             width: 2.0,
             reduce_width: 4.0,
+            root_apart: false,
             frugal: false,
         }
     }

@@ -112,9 +112,9 @@ fn match_target(target: &str, model: &Model, modules: &mut Vec<&'static str>) {
     let Some((spelling, candidates)) = SPELLINGS.iter().find(|(spelling, _)| *spelling == name) else { return };
     let known = candidates.iter().filter_map(|candidate| linear(model).find(|module| module == candidate));
     if GROUPS.contains(spelling) {
-        modules.extend(known)
+        modules.extend(known);
     } else {
-        modules.extend(known.take(1))
+        modules.extend(known.take(1));
     }
     if *spelling == "c_attn" && modules.is_empty() {
         modules.extend(linear(model).filter(|module| matches!(*module, "q_proj" | "k_proj" | "v_proj")));

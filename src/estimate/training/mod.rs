@@ -10,17 +10,20 @@ mod models;
 mod phases;
 mod plan;
 mod policy;
+#[cfg(test)]
+mod props;
 mod ranks;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trainers;
 mod validate;
 
 use std::sync::Arc;
 
 use super::model::Model;
 use super::workload::ModelFacts;
-use super::{Device, Estimate, EstimateError, Workload};
+use super::{Bytes, Device, Estimate, EstimateError, Interval, Workload};
 use phases::{Footprint, Load, Phase};
 use plan::{Plan, Scenario};
 
@@ -29,19 +32,50 @@ use plan::{Plan, Scenario};
 /// # Errors
 /// As [`super::estimate`]; for a model of which only the shape is known, [`EstimateError::Missing`].
 pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, EstimateError> {
-    let ModelFacts::Known(model) = &workload.model else {
-        return Err(EstimateError::Missing {
-            field: "model",
-            hint: "the architecture is needed: name the model or give its config".to_owned(),
-        });
-    };
-    let model: &Arc<Model> = model;
+    let model = known(workload)?;
     validate::validate(workload, model)?;
     let low = Plan::resolve(workload, model, Scenario::Low)?;
     let likely = Plan::resolve(workload, model, Scenario::Likely)?;
     let high = Plan::resolve(workload, model, Scenario::High)?;
     let peaks = report::Peaks { low: worst(&low, model), likely: worst(&likely, model), high: worst(&high, model) };
     Ok(report::estimate(workload, device, &peaks))
+}
+
+/// Peak of one pipeline stage, for trainers that log a rank other than the worst.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StagePeak {
+    /// Stage, from 0.
+    pub stage: u64,
+    /// Peak of what the allocator hands out: cheapest, usual and dearest settings.
+    pub allocated: Interval,
+}
+
+/// The peaks of the first and the last pipeline stage (one entry without a pipeline).
+///
+/// # Errors
+/// As [`estimate`].
+pub fn stage_peaks(workload: &Workload) -> Result<Vec<StagePeak>, EstimateError> {
+    let model = known(workload)?;
+    validate::validate(workload, model)?;
+    let [low, likely, high] =
+        [Scenario::Low, Scenario::Likely, Scenario::High].map(|scenario| Plan::resolve(workload, model, scenario));
+    let (low, likely, high) = (low?, likely?, high?);
+    let at = |plan: &Plan, stage| Bytes::from_f64(Footprint::of(plan, model, stage).peak().1.total());
+    let mut stages = vec![0, likely.pipeline.saturating_sub(1)];
+    stages.dedup();
+    let peak =
+        |stage| StagePeak { stage, allocated: Interval::new(at(&low, stage), at(&likely, stage), at(&high, stage)) };
+    Ok(stages.into_iter().map(peak).collect())
+}
+
+fn known(workload: &Workload) -> Result<&Arc<Model>, EstimateError> {
+    match &workload.model {
+        ModelFacts::Known(model) => Ok(model),
+        ModelFacts::Shape(_) => Err(EstimateError::Missing {
+            field: "model",
+            hint: "the architecture is needed: name the model or give its config".to_owned(),
+        }),
+    }
 }
 
 /// The rank with the largest peak.

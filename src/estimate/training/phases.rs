@@ -86,19 +86,23 @@ impl<'a> Footprint<'a> {
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
+            sharded: plan.tensor > 1.0,
+            shifted_copy: plan.shifted_logits,
             in_place: plan.family == Family::Megatron,
-            recomputed_chunks: plan.frugal,
+            recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
+        let cross_entropy = if plan.cheapest_loss { cross_entropy.cheapest() } else { cross_entropy };
         let unsharding = Unsharding {
-            sharding: if plan.offload { Sharding::Fsdp } else { plan.sharding },
-            shards: if plan.offload { plan.shards.max(2.0) } else { plan.shards },
+            sharding: if plan.offloads_weights() { Sharding::Fsdp } else { plan.sharding },
+            shards: if plan.offloads_weights() { plan.shards.max(2.0) } else { plan.shards },
             block: rank.block,
             root: rank.root,
             parameters: rank.parameters(),
             trainable: trainable.total(),
             width: gathered_width(plan, &rank),
             reduce_width: reduce,
+            root_apart: plan.frugal || plan.habits.root_apart,
             frugal: plan.frugal,
         };
         let states = States::of(plan.optimizer, rank.matrices);
@@ -115,7 +119,7 @@ impl<'a> Footprint<'a> {
             ..Load::default()
         };
         let error = self.plan.error;
-        match phase {
+        let mut load = match phase {
             Phase::Loss => Load {
                 activations: error * self.kept(),
                 logits: if self.rank.last { error * self.cross_entropy.bytes() } else { 0.0 },
@@ -140,7 +144,9 @@ impl<'a> Footprint<'a> {
                 }
             }
             Phase::Step => Load { transient: self.step_transient(), ..resting },
-        }
+        };
+        load.transient += self.plan.workspace;
+        load
     }
 
     /// The phase with the peak and its load.
@@ -158,7 +164,7 @@ impl<'a> Footprint<'a> {
     /// Bytes of the base model's parameters, frozen and trained, with frozen reference models.
     pub(super) fn weights(&self) -> f64 {
         let plan = self.plan;
-        if plan.offload {
+        if plan.offloads_weights() {
             return 0.0;
         }
         let shards = plan.weight_shards();
@@ -169,7 +175,7 @@ impl<'a> Footprint<'a> {
             plan.reference_models * plan.policy.compute * self.rank.trained.over(shards)
         };
         plan.policy.weight * self.rank.trained.over(shards)
-            + plan.policy.frozen * self.rank.frozen.over(shards)
+            + plan.frozen_width() * self.rank.frozen.over(shards)
             + quantized * self.rank.quantized.over(shards)
             + reference
     }
@@ -204,7 +210,7 @@ impl<'a> Footprint<'a> {
     }
 
     fn offload_gradients(&self) -> bool {
-        self.plan.offload && Gradients::divided(self.plan.sharding)
+        self.plan.offloads_weights() && Gradients::divided(self.plan.sharding)
     }
 
     fn gradients_in(&self, phase: Phase) -> f64 {
@@ -289,10 +295,10 @@ impl<'a> Footprint<'a> {
     /// One layer in backward: what it recomputes, and its temporaries.
     fn working(&self) -> f64 {
         let (hidden, kernels) = (self.model.hidden_size, &self.plan.kernels);
-        let recomputes = self.plan.recompute != Recompute::Declared(Checkpointing::None);
+        let again = self.plan.recompute != Recompute::Declared(Checkpointing::None);
         let per_token = self.rank.layers.iter().map(|(_, group)| {
             let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
-            let recomputed = if recomputes { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
+            let recomputed = if again { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
             recomputed + on_rank(activations::backward(group, hidden, kernels))
         });
         self.plan.tokens * per_token.fold(0.0, f64::max)

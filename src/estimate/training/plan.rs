@@ -3,10 +3,12 @@
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
 use crate::estimate::model::{Model, TensorKind};
-use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Sharding};
+use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
 use crate::estimate::{EstimateError, Workload};
 
 use super::lora::Targets;
+use super::phases::Load;
+use super::trainers::Habits;
 
 /// How much the settings that were not declared are thought to cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +39,14 @@ const UNDECLARED_BATCH: (u64, u64) = (1, 8);
 
 /// Everything that memory depends on beside the model, resolved for one scenario.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a trainer")]
 pub(super) struct Plan {
     /// Tokens of a micro-batch on one rank.
     pub(super) tokens: f64,
     pub(super) tensor: f64,
     pub(super) pipeline: u64,
+    /// Model chunks on one pipeline rank.
+    pub(super) virtual_stages: f64,
     pub(super) expert: f64,
     /// Tensor-parallel ranks inside one expert.
     pub(super) expert_tensor: f64,
@@ -55,6 +60,8 @@ pub(super) struct Plan {
     pub(super) optimizer: Optimizer,
     pub(super) recompute: Recompute,
     pub(super) loss: Loss,
+    /// The loss was not declared and the cheapest is meant.
+    pub(super) cheapest_loss: bool,
     pub(super) kernels: Kernels,
     pub(super) sequence_parallel: bool,
     /// Gradients of earlier micro-batches exist while a later one runs.
@@ -69,8 +76,13 @@ pub(super) struct Plan {
     pub(super) adapters: Option<AdapterPlan>,
     /// Cheapest settings of bucket sizes and prefetching.
     pub(super) frugal: bool,
-    /// Share of the allocated peak that the allocator holds on top.
-    pub(super) fragmentation: f64,
+    /// What the allocator holds on top, as shares of what rests and of what comes and goes.
+    pub(super) slack: (f64, f64),
+    /// Logits of an old version of transformers.
+    pub(super) shifted_logits: bool,
+    pub(super) habits: Habits,
+    /// Workspaces of cuBLAS and fused kernels that the allocator holds all the time, bytes.
+    pub(super) workspace: f64,
     /// Factor on activations, logits and transients: error of the rules themselves.
     pub(super) error: f64,
 }
@@ -91,8 +103,17 @@ pub(super) struct AdapterPlan {
 const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
-/// Allocator slack over the allocated peak: plain segments, then expandable ones.
-const FRAGMENTATION: [[f64; 3]; 2] = [[0.01, 0.06, 0.16], [0.005, 0.03, 0.07]];
+/// Allocator slack over what rests and what comes and goes: plain segments, compiled or fused kernels, which allocate
+/// fewer sizes, and expandable segments.
+const PLAIN: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.24), (0.09, 0.40)];
+/// Plain PyTorch without sharding: every parameter and state is an allocation of its own, and lengths vary.
+const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.03), (0.08, 0.26), (0.14, 0.50)];
+const FUSED: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.15), (0.09, 0.32)];
+const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
+
+/// Workspaces in the allocator, MiB.
+const WORKSPACE: [f64; 3] = [32.0, 96.0, 256.0];
+const MIB: f64 = 1_048_576.0;
 
 impl Scenario {
     const fn pick<T: Copy>(self, values: [T; 3]) -> T {
@@ -134,47 +155,65 @@ impl Plan {
             (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
             _ => assumed_sharding(workload),
         };
-        let family = Family::of(sharding);
+        let habits = Habits::of(training.trainer.as_deref());
+        let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
             Scenario::Low => Policy::cheapest(precision, family),
             Scenario::Likely | Scenario::High => Policy::of(precision, family),
         };
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy));
-        let (tensor, context, data) = (parallelism.tensor as f64, parallelism.context as f64, parallelism.data as f64);
-        let expert = parallelism.expert as f64;
-        let expert_tensor = if expert <= data * context { tensor } else { 1.0 };
-        let divided = !matches!(sharding, Sharding::None | Sharding::Ddp);
-        let shards = if divided { data * context } else { 1.0 };
-        let expert_shards = if divided { (tensor * context * data / (expert * expert_tensor)).max(1.0) } else { 1.0 };
-        let slack = if training.expandable_segments { FRAGMENTATION[1] } else { FRAGMENTATION[0] };
+        let division = Division::of(parallelism, sharding);
         Ok(Self {
-            tokens: batch as f64 * sequence as f64 / context,
-            tensor,
+            tokens: batch as f64 * sequence as f64 / parallelism.context as f64,
+            tensor: parallelism.tensor as f64,
             pipeline: parallelism.pipeline,
-            expert,
-            expert_tensor,
-            shards,
-            expert_shards,
+            virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
+            expert: parallelism.expert as f64,
+            expert_tensor: division.expert_tensor,
+            shards: division.shards,
+            expert_shards: division.expert_shards,
             family,
             sharding,
             policy,
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
-            loss: training.loss.unwrap_or(scenario.pick([Loss::Chunked, Loss::Default, Loss::Default])),
+            loss: training.loss.unwrap_or(Loss::Default),
+            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low,
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
             micro_batches: training.micro_batches.map(|count| count as f64),
-            bucket_copy: sharding == Sharding::Ddp && scenario != Scenario::Low,
+            bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
             foreach: scenario == Scenario::High && matches!(family, Family::Torch | Family::Fsdp),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
             adapters,
             frugal: scenario == Scenario::Low,
-            fragmentation: scenario.pick(slack),
-            error: scenario.pick([0.93, 1.0, 1.06]),
+            slack: scenario.pick(slack(training, family)),
+            shifted_logits: scenario == Scenario::High && matches!(family, Family::Torch | Family::DeepSpeed),
+            habits,
+            workspace: scenario.pick(WORKSPACE) * MIB,
+            error: scenario.pick([0.95, 1.0, 1.05]),
         })
+    }
+
+    /// Bytes that the allocator holds but cannot use, for a load.
+    pub(super) fn fragmentation(&self, load: &Load) -> f64 {
+        let at_work = load.activations + load.logits + load.transient;
+        self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
+    }
+
+    /// Whether parameters live on the host, not only the optimizer's states.
+    pub(super) const fn offloads_weights(&self) -> bool {
+        self.offload && !matches!(self.sharding, Sharding::Megatron | Sharding::Zero1 | Sharding::Zero2)
+    }
+
+    /// Bytes of a frozen parameter that is not quantized.
+    pub(super) fn frozen_width(&self) -> f64 {
+        let prepared = self.adapters.as_ref().is_some_and(|adapters| adapters.quantized.is_some());
+        let upcast = prepared && self.habits.upcast_unquantized && self.family == Family::Torch && !self.frugal;
+        if upcast { 4.0 } else { self.policy.frozen }
     }
 
     /// Ranks that the parameters themselves are divided over: dense and expert ones.
@@ -183,6 +222,37 @@ impl Plan {
             Sharding::Zero3 | Sharding::Fsdp | Sharding::Hsdp => (self.shards, self.expert_shards),
             _ => (1.0, 1.0),
         }
+    }
+}
+
+const fn slack(training: &Training, family: Family) -> [(f64, f64); 3] {
+    match (training.expandable_segments, training.fused_kernels, family) {
+        (true, _, _) => EXPANDABLE,
+        (false, true, _) => FUSED,
+        (false, false, Family::Torch) => UNSHARDED,
+        (false, false, _) => PLAIN,
+    }
+}
+
+/// Over how many ranks states are divided.
+#[derive(Debug, Clone, Copy)]
+struct Division {
+    expert_tensor: f64,
+    shards: f64,
+    expert_shards: f64,
+}
+
+impl Division {
+    fn of(parallelism: Parallelism, sharding: Sharding) -> Self {
+        let (tensor, expert) = (parallelism.tensor as f64, parallelism.expert as f64);
+        let replicas = parallelism.data as f64 * parallelism.context as f64;
+        // Experts are divided over tensor-parallel ranks too, unless that many ranks are needed for the experts.
+        let expert_tensor = if expert <= replicas { tensor } else { 1.0 };
+        if matches!(sharding, Sharding::None | Sharding::Ddp) {
+            return Self { expert_tensor, shards: 1.0, expert_shards: 1.0 };
+        }
+        let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
+        Self { expert_tensor, shards: replicas, expert_shards }
     }
 }
 
@@ -220,9 +290,13 @@ fn kernels(
     Kernels {
         width: policy.compute,
         fused,
+        gathered_inputs: family == Family::Fsdp,
+        fused_norms: Habits::of(workload.training.trainer.as_deref()).native_norms && scenario != Scenario::High,
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
+        scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
+        dropout: workload.training.dropout,
     }
 }
 

@@ -62,12 +62,11 @@ impl<'a> Rank<'a> {
     pub(super) fn of(plan: &Plan, model: &'a Model, stage: u64) -> Self {
         let last = stage.saturating_add(1) >= plan.pipeline;
         let layers = stage_layers(model, stage, plan.pipeline);
-        let in_flight = plan.pipeline.saturating_sub(stage).max(1) as f64;
         let mut rank = Self {
             stage,
             layers,
             last,
-            in_flight: plan.micro_batches.map_or(in_flight, |count| in_flight.min(count.max(1.0))),
+            in_flight: in_flight(plan, stage),
             trained: Counts::default(),
             adapters: 0.0,
             frozen: Counts::default(),
@@ -147,6 +146,18 @@ impl<'a> Rank<'a> {
         }
         parameters
     }
+}
+
+/// Micro-batches whose activations a stage holds under 1F1B, interleaved over its chunks; a fraction counts chunks.
+fn in_flight(plan: &Plan, stage: u64) -> f64 {
+    let later = plan.pipeline.saturating_sub(stage).saturating_sub(1) as f64;
+    let chunks = plan.virtual_stages;
+    let held = if chunks > 1.0 {
+        2.0_f64.mul_add(later, (chunks - 1.0) * plan.pipeline as f64 + 1.0) / chunks
+    } else {
+        later + 1.0
+    };
+    plan.micro_batches.map_or(held, |count| held.min(count.max(1.0)))
 }
 
 /// Elements of a tensor on one rank.

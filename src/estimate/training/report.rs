@@ -24,7 +24,7 @@ impl Peaks<'_> {
     }
 
     fn fragmentation(&self) -> Interval {
-        let of = |peak: &Peak<'_>| Bytes::from_f64(peak.load.total() * peak.footprint.plan.fragmentation);
+        let of = |peak: &Peak<'_>| Bytes::from_f64(peak.footprint.plan.fragmentation(&peak.load));
         Interval::new(of(&self.low), of(&self.likely), of(&self.high))
     }
 }
@@ -36,12 +36,7 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
     let (context, nccl) = (comm::training_context(), comm::nccl(gpus, groups(workload)));
     let mut terms = allocator_terms(peaks);
     terms.extend([
-        term(
-            TermName::Fragmentation,
-            fragmentation,
-            format!("{:.1}% of the allocated peak", 100.0 * peaks.likely.footprint.plan.fragmentation),
-            Provenance::Calibrated,
-        ),
+        term(TermName::Fragmentation, fragmentation, fragmentation_formula(peaks), Provenance::Calibrated),
         term(TermName::Runtime, context, "CUDA context and kernels".to_owned(), Provenance::Calibrated),
         term(
             TermName::Comm,
@@ -134,7 +129,7 @@ fn weights_formula(peaks: &Peaks<'_>) -> String {
         }
     };
     part(rank.trained.total(), plan.policy.weight, "parameters");
-    part(rank.frozen.total(), plan.policy.frozen, "frozen parameters");
+    part(rank.frozen.total(), plan.frozen_width(), "frozen parameters");
     if let Some(width) = plan.adapters.as_ref().and_then(|adapters| adapters.quantized) {
         part(rank.quantized.total(), width, "quantized parameters");
     }
@@ -181,6 +176,11 @@ fn transient_formula(peaks: &Peaks<'_>) -> String {
         ),
         _ => "temporaries of the backward pass".to_owned(),
     }
+}
+
+fn fragmentation_formula(peaks: &Peaks<'_>) -> String {
+    let (at_rest, at_work) = peaks.likely.footprint.plan.slack;
+    format!("{:.0}% of states, {:.0}% of activations, logits and transients", 100.0 * at_rest, 100.0 * at_work)
 }
 
 /// GPUs of the replica.

@@ -139,6 +139,7 @@ fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
         dropout: false,
         modules_to_save: Vec::new(),
     };
+    workload.training.trainer = Some("torchtune".to_owned());
     workload.training.lora = Some(lora.clone());
     let plain = run(&workload).training.unwrap().parameters_bytes.gib();
     lora.quantized_base = true;

@@ -5,6 +5,7 @@ use vramguard::estimate::model::{Attention, Heads, LayerGroup, Mlp, Model, Split
 
 /// The numbers of a decoder of equal layers.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a decoder")]
 pub struct Decoder {
     pub layers: u64,
     pub hidden: u64,

@@ -1,41 +1,48 @@
-//! The metric families that dashboard and rules may query, with their labels.
+//! The metrics that dashboard and rules may query, with their labels.
 
-/// A family name and its labels.
-pub(crate) type Family = (&'static str, &'static [&'static str]);
+use vramguard::telemetry::families::{ALL, Kind};
 
-const WORKLOAD: &[&str] = &["namespace", "workload", "container", "bound"];
-
-/// Families of the webhook itself.
-pub(crate) const OWN: &[Family] = &[
-    ("vramguard_admission_decisions_total", &["endpoint", "verdict", "decision", "mode", "operation", "dry_run"]),
-    ("vramguard_admission_duration_seconds_bucket", &["endpoint", "le"]),
-    ("vramguard_admission_duration_seconds_sum", &["endpoint"]),
-    ("vramguard_admission_duration_seconds_count", &["endpoint"]),
-    ("vramguard_admission_errors_total", &["reason"]),
-    ("vramguard_exemptions_total", &["namespace"]),
-    ("vramguard_workload_required_bytes", WORKLOAD),
-    ("vramguard_workload_wanted_bytes", WORKLOAD),
-    ("vramguard_workload_reserved_bytes", WORKLOAD),
-    ("vramguard_workload_headroom_bytes", &["namespace", "workload", "container"]),
-    ("vramguard_workload_series_dropped_total", &[]),
-    ("vramguard_gpu_capacity_bytes", &["gpu_class"]),
-    ("vramguard_gpu_devices", &["gpu_class"]),
-    ("vramguard_gpu_nodes", &["gpu_class"]),
-    ("vramguard_cache_age_seconds", &["cache"]),
-    ("vramguard_cache_objects", &["cache"]),
-    ("vramguard_cache_bad_objects_total", &["cache"]),
-    ("vramguard_config_reloads_total", &["result"]),
-    ("vramguard_certificate_expiry_timestamp_seconds", &[]),
-    ("vramguard_build_info", &["version"]),
-];
-
-/// Families of others: the API server's (k8s.io/apiserver, admission metrics) and DCGM exporter's.
-pub(crate) const FOREIGN: &[Family] = &[
+/// Metrics of others: the API server's (admission metrics of k8s.io/apiserver) and DCGM exporter's. The labels
+/// without `exported_` of the latter are those that our queries make.
+const FOREIGN: &[(&str, &[&str])] = &[
     ("apiserver_admission_webhook_admission_duration_seconds_bucket", &["name", "type", "operation", "rejected", "le"]),
     ("apiserver_admission_webhook_request_total", &["name", "type", "operation", "code", "rejected"]),
     ("apiserver_admission_webhook_fail_open_count", &["name", "type"]),
-    (
-        "DCGM_FI_DEV_FB_USED",
-        &["namespace", "pod", "container", "workload", "exported_namespace", "exported_pod", "exported_container"],
-    ),
+    ("DCGM_FI_DEV_FB_USED", &["namespace", "pod", "container", "workload"]),
 ];
+
+/// One metric as Prometheus stores it.
+#[derive(Clone, Debug)]
+pub(crate) struct Metric {
+    /// The name, with the suffix of a histogram's part.
+    pub(crate) name: String,
+    /// Its labels, without those of the scrape.
+    pub(crate) labels: Vec<&'static str>,
+    /// Whether we export it.
+    pub(crate) own: bool,
+}
+
+/// Everything that may be queried.
+pub(crate) fn metrics() -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for family in ALL {
+        let mut add = |suffix: &str, more: &[&'static str]| {
+            let labels = [family.labels, more].concat();
+            metrics.push(Metric { name: format!("{}{suffix}", family.name), labels, own: true });
+        };
+        if family.kind == Kind::Histogram {
+            add("_bucket", &["le"]);
+            add("_sum", &[]);
+            add("_count", &[]);
+        } else {
+            add("", &[]);
+        }
+    }
+    let foreign = FOREIGN.iter();
+    metrics.extend(foreign.map(|(name, labels)| Metric {
+        name: (*name).to_owned(),
+        labels: labels.to_vec(),
+        own: false,
+    }));
+    metrics
+}

@@ -65,20 +65,34 @@ impl Release {
 
     /// The manifests as text, or helm's words.
     pub(crate) fn text(&self) -> Result<String> {
-        let mut command = Command::new(Programs::of(&["helm"])?.path("helm"));
-        command.args(["template", "vramguard"]).arg(path("charts/vramguard")).args(["--namespace", NAMESPACE]);
+        self.helm(&["template", "vramguard"], if self.tests { &[] } else { &["--skip-tests"] })
+    }
+
+    /// What `helm install` prints for people, without a cluster.
+    pub(crate) fn notes(&self) -> Result<String> {
+        let text = self.helm(&["install", "vramguard"], &["--dry-run=client"])?;
+        Ok(text.split_once("\nNOTES:\n").context("helm printed no notes")?.1.to_owned())
+    }
+
+    /// What `helm lint` has to say, warnings being errors.
+    pub(crate) fn lint(&self) -> Result<String> {
+        self.helm(&["lint"], &["--strict"])
+    }
+
+    fn helm(&self, command: &[&str], flags: &[&str]) -> Result<String> {
+        let mut helm = Command::new(Programs::of(&["helm"])?.path("helm"));
+        helm.args(command).arg(path("charts/vramguard")).args(["--namespace", NAMESPACE]).args(flags);
+        // Nothing here may depend on a cluster that somebody is logged in to.
+        helm.env("KUBECONFIG", "/dev/null");
         for file in &self.values {
-            command.arg("--values").arg(file);
+            helm.arg("--values").arg(file);
         }
         for assignment in &self.sets {
-            command.args(["--set", assignment]);
+            helm.args(["--set", assignment]);
         }
-        if !self.tests {
-            command.arg("--skip-tests");
-        }
-        let output = command.stdin(Stdio::null()).output().context("starting helm")?;
+        let output = helm.stdin(Stdio::null()).output().context("starting helm")?;
         if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8(output.stdout)?)
     }

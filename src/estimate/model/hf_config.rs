@@ -1,1 +1,0 @@
-//! Reads a Hugging Face `config.json` into a [`Model`](super::Model).

@@ -1,0 +1,68 @@
+//! Habits of trainers that no setting tells, by trainer. Data: a row a trainer, the first matching prefix counts.
+
+/// What a trainer does where the user has no say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent habits of a trainer")]
+pub(super) struct Habits {
+    /// Embedding and head are FSDP units of their own, resharded like layers.
+    pub(super) root_apart: bool,
+    /// A chunked loss recomputes its logits in backward, chunk by chunk.
+    pub(super) recomputed_chunks: bool,
+    /// Norms are PyTorch's own kernels and save their input only.
+    pub(super) native_norms: bool,
+    /// Megatron's own buffers and kernels, also where its distributed optimizer is not used.
+    pub(super) megatron: bool,
+    /// Quantized bases are prepared by PEFT: what is not quantized is upcast to fp32.
+    pub(super) upcast_unquantized: bool,
+}
+
+/// transformers, PEFT and what builds on them; also assumed of unknown trainers.
+const TRANSFORMERS: Habits = Habits {
+    root_apart: false,
+    recomputed_chunks: false,
+    native_norms: false,
+    megatron: false,
+    upcast_unquantized: true,
+};
+/// Trainers that own their models and wrap them themselves.
+const NATIVE: Habits = Habits {
+    root_apart: true,
+    recomputed_chunks: false,
+    native_norms: true,
+    megatron: false,
+    upcast_unquantized: false,
+};
+
+const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, ..NATIVE };
+
+const TRAINERS: &[(&str, Habits)] = &[
+    ("torchtitan", Habits { recomputed_chunks: true, ..NATIVE }),
+    ("torchtune", NATIVE),
+    ("litgpt", NATIVE),
+    ("megatron", MEGATRON),
+    ("nemo", MEGATRON),
+    ("fsdp_qlora", Habits { upcast_unquantized: false, ..TRANSFORMERS }),
+    ("unsloth", Habits { recomputed_chunks: true, upcast_unquantized: false, ..TRANSFORMERS }),
+    ("trl", Habits { recomputed_chunks: true, ..TRANSFORMERS }),
+];
+
+impl Habits {
+    /// The habits of a trainer by its name; of transformers when it is not known.
+    pub(super) fn of(trainer: Option<&str>) -> Self {
+        let name = trainer.unwrap_or_default().trim().to_ascii_lowercase();
+        TRAINERS.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(TRANSFORMERS, |(_, habits)| *habits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trainers_are_found_by_prefix_and_unknown_ones_are_transformers() {
+        assert!(Habits::of(Some("torchtitan 0.2")).root_apart);
+        assert!(Habits::of(Some("Megatron-Bridge")).recomputed_chunks);
+        assert_eq!(Habits::of(None), TRANSFORMERS);
+        assert_eq!(Habits::of(Some("my-script")), TRANSFORMERS);
+    }
+}

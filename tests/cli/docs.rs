@@ -1,0 +1,135 @@
+//! Pages that must not go stale: README, examples in help texts, the command reference, the schema.
+
+use std::fmt::Write as _;
+
+use super::support::{generated, root, vramguard, vramguard_args};
+
+const COMMANDS: [&str; 8] = ["estimate", "check", "plot kv", "models", "gpus", "serve", "schema", "completions"];
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// Fenced blocks of a language: their text with the line on which they start, from 0.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<(usize, Vec<&'a str>)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, Vec<&str>, bool)> = None;
+    for (number, line) in page.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(name)) => open = Some((number + 1, Vec::new(), name == language)),
+            (Some(_), Some(_)) => {
+                if let Some((start, lines, true)) = open.take() {
+                    blocks.push((start, lines));
+                }
+            }
+            (Some((_, lines, _)), None) => lines.push(line),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// The program's arguments in a command line of the README, if it runs the program.
+fn arguments(command: &str) -> Option<Vec<&str>> {
+    let rest = ["cargo run --release -- ", "vramguard "].iter().find_map(|start| command.strip_prefix(start))?;
+    Some(rest.split_whitespace().collect())
+}
+
+/// What a terminal shows of a command: both streams, and the exit code where it is not zero.
+fn transcript(command: &str) -> String {
+    let arguments = arguments(command).unwrap_or_else(|| panic!("cannot run `{command}`"));
+    let run = vramguard_args(&arguments);
+    let exit = if run.code == 0 { String::new() } else { format!("(exit code {})\n", run.code) };
+    format!("$ {command}\n{}{}{exit}", run.stderr, run.stdout)
+}
+
+#[test]
+fn transcripts_in_the_readme_are_what_the_program_prints() {
+    let page = readme();
+    let mut wanted = page.clone();
+    let found = blocks(&page, "console");
+    assert!(!found.is_empty());
+    for (_, lines) in found {
+        let shown = lines.join("\n") + "\n";
+        let commands = lines.iter().filter_map(|line| line.strip_prefix("$ "));
+        let real: String = commands.map(transcript).collect();
+        wanted = wanted.replacen(&shown, &real, 1);
+    }
+    generated("README.md", &wanted);
+}
+
+#[test]
+fn other_commands_in_the_readme_have_flags_and_paths_that_exist() {
+    let page = readme();
+    for (_, lines) in blocks(&page, "sh") {
+        for command in lines.iter().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let command = command.split(" #").next().unwrap().trim();
+            for word in command.split_whitespace() {
+                let word = word.split('=').next_back().unwrap();
+                let mine = ["examples/", "charts/", "manifests/", "tests/", "docs/", ".ci/"];
+                if mine.iter().any(|start| word.starts_with(start)) {
+                    assert!(root().join(word).exists(), "`{command}`: no {word}");
+                }
+            }
+            let piped = command.split(" | ").filter_map(arguments);
+            for mut arguments in
+                piped.map(|words| words.into_iter().take_while(|word| *word != ">").collect::<Vec<_>>())
+            {
+                arguments.push("--help");
+                let run = vramguard_args(&arguments);
+                assert_eq!(run.code, 0, "`{command}`: {run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn links_in_the_readme_lead_somewhere() {
+    for page in ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap();
+            let there = root().join(page).parent().unwrap().join(file);
+            assert!(target.starts_with("http") || file.is_empty() || there.exists(), "{page}: {target}");
+        }
+    }
+}
+
+#[test]
+fn the_command_reference_is_current() {
+    let mut page =
+        "# Command line\n\nGenerated from `--help`; `UPDATE=1 cargo test --test cli` rewrites it.\n".to_owned();
+    for command in std::iter::once("").chain(COMMANDS) {
+        let help = vramguard(&format!("{command} --help"));
+        assert_eq!(help.code, 0, "{help}");
+        let title = if command.is_empty() { "vramguard".to_owned() } else { format!("vramguard {command}") };
+        let help: String = help.stdout.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        write!(page, "\n## {title}\n\n```text\n{help}```\n").unwrap();
+    }
+    generated("docs/cli.md", &page);
+}
+
+#[test]
+fn the_published_schema_is_current() {
+    generated("docs/schema/check-result.schema.json", &vramguard("schema").stdout);
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = vramguard(&format!("completions {shell}"));
+        assert_eq!(run.code, 0, "{run}");
+        assert!(run.stdout.contains("kv-cache-dtype"), "{shell}");
+    }
+}
+
+#[test]
+fn catalogues_can_be_searched() {
+    let models = vramguard("models llama-2-7b-hf");
+    assert!(models.stdout.contains("meta-llama/Llama-2-7b-hf") && models.stdout.contains("6.74 B"), "{models}");
+    let gpus = vramguard("gpus l40s -o json");
+    assert_eq!(gpus.json()[0]["visibleBytes"], 46068_u64 << 20, "{gpus}");
+    let nothing = vramguard("models no-such-model-anywhere");
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (0, ""), "{nothing}");
+}
