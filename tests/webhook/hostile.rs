@@ -92,7 +92,7 @@ fn a_body_that_hides_its_size_is_cut_off_at_the_limit() {
     let mut connection = server.connect();
     let start = "POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     connection.send(start.as_bytes()).unwrap();
-    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x10000], b"\r\n"].concat();
     // The server may close while we still write; its answer counts.
     for _ in 0..80 {
         if connection.send(&chunk).is_err() {
