@@ -1,7 +1,5 @@
 //! The search for changes after which a workload fits. Every suggestion has been evaluated by the same engine.
 
-use std::collections::BTreeSet;
-
 use super::fit::{self, Strictness};
 use super::inventory::{Candidate, Candidates};
 use super::report::{Change, Fix};
@@ -44,7 +42,6 @@ impl Search<'_> {
     #[must_use]
     pub fn run(&self) -> Vec<Fix> {
         let mut fixes: Vec<Fix> = self.steer().into_iter().collect();
-        let mut kinds = BTreeSet::new();
         let singles = match self.workload.task {
             Task::Inference => self.serving(),
             Task::Training => self.training(),
@@ -57,12 +54,8 @@ impl Search<'_> {
                 continue;
             }
             if let Some(fix) = self.prove(proposal) {
-                kinds.insert(proposal.strategy);
                 fixes.push(fix);
             }
-        }
-        if fixes.is_empty() && self.workload.task == Task::Training {
-            fixes.extend(self.combined());
         }
         fixes.truncate(MOST);
         fixes
@@ -92,7 +85,7 @@ impl Search<'_> {
                 let fit = fit::fit(self.workload, candidate, self.strictness).ok()?;
                 (fit.verdict == Verdict::Fits).then(|| Fix {
                     strategy: "steer".to_owned(),
-                    changes: vec![change("nodeSelector/tolerations", "", &candidate.class.device.product)],
+                    changes: vec![change("nodeSelector nvidia.com/gpu.product", "", &candidate.class.device.product)],
                     required: self.strictness.need(&fit.estimate),
                     gpu_class: candidate.class.name(),
                     cost: "needs a node of this class".to_owned(),
@@ -125,7 +118,11 @@ impl Search<'_> {
                 strategy: "context",
                 workload: Workload { context_length: Some(tokens), ..self.workload.clone() },
                 gpus: self.gpus,
-                changes: vec![change("contextLength", &stated.map_or_else(String::new, |n| n.to_string()), &tokens.to_string())],
+                changes: vec![change(
+                    "contextLength",
+                    &stated.map_or_else(String::new, |n| n.to_string()),
+                    &tokens.to_string(),
+                )],
                 cost: "shorter requests only",
             })
             .collect()
@@ -208,13 +205,20 @@ impl Search<'_> {
         proposals.extend(self.full_checkpointing());
         proposals.extend(self.fused_loss());
         proposals.extend(self.smaller_micro_batches());
-        proposals.extend(self.sharded(self.workload));
         proposals.extend(self.narrow_optimizer());
+        proposals.extend(self.sharded(self.workload));
+        proposals.extend(self.sharded_and_checkpointed());
         proposals.extend(self.adapters());
         proposals
     }
 
-    fn trained(&self, strategy: &'static str, cost: &'static str, changes: Vec<Change>, edit: impl FnOnce(&mut Workload)) -> Proposal {
+    fn trained(
+        &self,
+        strategy: &'static str,
+        cost: &'static str,
+        changes: Vec<Change>,
+        edit: impl FnOnce(&mut Workload),
+    ) -> Proposal {
         let mut workload = self.workload.clone();
         edit(&mut workload);
         Proposal { strategy, workload, gpus: self.gpus, changes, cost }
@@ -246,7 +250,8 @@ impl Search<'_> {
         let Some(now) = self.workload.batch_size else { return Vec::new() };
         halves(now)
             .map(|batch| {
-                let steps = now.div_ceil(batch).saturating_mul(self.workload.training.gradient_accumulation.unwrap_or(1));
+                let steps =
+                    now.div_ceil(batch).saturating_mul(self.workload.training.gradient_accumulation.unwrap_or(1));
                 let changes = vec![
                     change("batchSize", &now.to_string(), &batch.to_string()),
                     change("training.gradientAccumulation", "", &steps.to_string()),
@@ -268,7 +273,9 @@ impl Search<'_> {
         let model_ranks = base.parallelism.tensor.saturating_mul(base.parallelism.pipeline);
         [1_u64, 2, 4, 8, 16]
             .into_iter()
-            .filter(|data| *data >= base.parallelism.data && (*data > base.parallelism.data || now != sharding) && *data > 1)
+            .filter(|data| {
+                *data >= base.parallelism.data && (*data > base.parallelism.data || now != sharding) && *data > 1
+            })
             .map(|data| {
                 let mut workload = base.clone();
                 workload.parallelism.data = data;
@@ -321,15 +328,19 @@ impl Search<'_> {
             .collect()
     }
 
-    /// Sharding and full checkpointing together, where neither suffices alone.
-    fn combined(&self) -> Option<Fix> {
+    /// Sharding and full checkpointing together, for where neither suffices alone.
+    fn sharded_and_checkpointed(&self) -> Vec<Proposal> {
+        let now = self.workload.training.checkpointing;
+        if now == Some(Checkpointing::Full) {
+            return Vec::new();
+        }
         let mut base = self.workload.clone();
-        let now = base.training.checkpointing.map_or("", Checkpointing::name);
         base.training.checkpointing = Some(Checkpointing::Full);
-        self.sharded(&base).into_iter().find_map(|mut proposal| {
-            proposal.changes.push(change("training.checkpointing", now, "full"));
-            self.prove(&proposal)
-        })
+        let mut proposals = self.sharded(&base);
+        for proposal in &mut proposals {
+            proposal.changes.push(change("training.checkpointing", now.map_or("", Checkpointing::name), "full"));
+        }
+        proposals
     }
 }
 

@@ -1,10 +1,12 @@
 //! What node labels say about a node's GPUs, vendor by vendor and cloud by cloud, as tables.
+//!
+//! Labels and catalogues count memory as NVML does; a class has what the CUDA runtime sees of it, which is less.
 
 use std::collections::BTreeMap;
 
 use crate::decide::inventory::{CapacitySource, GpuClass, Sharing};
 use crate::estimate::{Bytes, Device};
-use crate::facts::gpus;
+use crate::facts::{gpus, runtime_memory};
 
 type Labels = BTreeMap<String, String>;
 
@@ -123,13 +125,19 @@ fn nvidia(labels: &Labels, resource: &str) -> Found {
     };
     let Some(device) = whole_device(labels, product) else { return Found::Unknown(unknown_reason(labels, product)) };
     // MPS gives each client its share of the memory; time slicing gives each the whole, at other times.
-    let memory = if strategy == Sharing::Mps { Bytes(device.memory.0 / replicas.max(1)) } else { device.memory };
+    // A MIG slice's label is already what the runtime sees.
+    let seen = match strategy {
+        Sharing::Mig => device.memory,
+        _ => runtime_memory::visible(&device.product, device.memory),
+    };
+    let memory = if strategy == Sharing::Mps { Bytes(seen.0 / replicas.max(1)) } else { seen };
     known(device.product, memory, device.capability, strategy, resource, device.source)
 }
 
 /// What is known of one physical device, from the best source.
 struct Whole {
     product: String,
+    /// As NVML and the labels count it.
     memory: Bytes,
     capability: Option<(u8, u8)>,
     source: CapacitySource,

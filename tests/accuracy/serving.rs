@@ -26,7 +26,7 @@ fn node(product: &str, mib: u64) -> Inventory {
         }},
         "status": {"allocatable": {"nvidia.com/gpu": "8"}},
     });
-    vramguard::spec::nodes::inventory([serde_json::from_value(node).unwrap()])
+    vramguard::spec::nodes::inventory([serde_json::from_value::<vramguard::spec::nodes::NodeView>(node).unwrap()])
 }
 
 /// The pod of a measured vLLM run.

@@ -46,7 +46,7 @@ fn nodes_that_differ_only_in_their_host_name_are_one_class() {
     assert_eq!(class.labels["topology.kubernetes.io/zone"], "a");
     assert!(!class.labels.contains_key("kubernetes.io/hostname"));
     let (gpu, count) = &class.gpus[0];
-    assert_eq!((gpu.device.visible, *count), (Bytes::from_mib(81559), 8));
+    assert_eq!((gpu.device.visible, *count), (Bytes::from_gib(79.19), 8), "what the runtime sees");
     assert_eq!((gpu.device.compute_capability, gpu.source), (Some((9, 0)), CapacitySource::Label));
 }
 
@@ -93,12 +93,12 @@ fn mps_divides_the_memory_and_time_slicing_does_not() {
         only_gpu(node("n", labels, json!({"nvidia.com/gpu": 4})))
     };
     let (mps, count) = shared("mps");
-    assert_eq!((mps.device.visible, mps.sharing, count), (Bytes(Bytes::from_mib(23034).0 / 4), Sharing::Mps, 4));
+    assert_eq!((mps.device.visible, mps.sharing, count), (Bytes(Bytes::from_gib(22.03).0 / 4), Sharing::Mps, 4));
     let (sliced, _) = shared("time-slicing");
-    assert_eq!((sliced.device.visible, sliced.sharing), (Bytes::from_mib(23034), Sharing::TimeSlicing));
+    assert_eq!((sliced.device.visible, sliced.sharing), (Bytes::from_gib(22.03), Sharing::TimeSlicing));
     assert_eq!(sliced.device.product, "NVIDIA-L4");
     let (whole, _) = shared("none");
-    assert_eq!((whole.device.visible, whole.sharing), (Bytes::from_mib(23034), Sharing::Exclusive));
+    assert_eq!((whole.device.visible, whole.sharing), (Bytes::from_gib(22.03), Sharing::Exclusive));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn what_nobody_knows_is_unknown_with_a_reason() {
 #[test]
 fn a_label_with_the_memory_is_enough_without_a_product() {
     let (gpu, _) = only_gpu(node("n", json!({"nvidia.com/gpu.memory": "24000"}), json!({"nvidia.com/gpu": "1"})));
-    assert_eq!(gpu.device.visible, Bytes::from_mib(24000));
+    assert_eq!(format!("{:.2}", gpu.device.visible), "22.99 GiB");
 }
 
 #[test]
@@ -175,4 +175,15 @@ fn odd_nodes_are_read_and_not_refused() {
     assert_eq!(view.status.allocatable["nvidia.com/gpu"], Count(Some(2000)));
     assert_eq!(view.status.allocatable["cpu"], Count(None));
     assert_eq!(inventory([serde_json::from_str::<NodeView>("{}").unwrap()]).classes.len(), 0);
+}
+
+#[test]
+fn a_product_without_a_memory_label_is_looked_up() {
+    for labels in
+        [json!({"nvidia.com/gpu.product": "Tesla-T4"}), json!({"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"})]
+    {
+        let (gpu, _) = only_gpu(node("n", labels, json!({"nvidia.com/gpu": "1"})));
+        assert_eq!((gpu.device.product.as_str(), gpu.source), ("Tesla-T4", CapacitySource::Product));
+        assert_eq!(gpu.device.visible, Bytes::from_gib(14.56));
+    }
 }
