@@ -8,8 +8,8 @@ use kube::Resource;
 use serde::Deserialize;
 
 use crate::spec::gpus;
-use crate::spec::pod::{Owner, PodSpec, PodTemplate};
 use crate::spec::nodes::{NodeMetadata, NodeSpec, NodeStatus, NodeView};
+use crate::spec::pod::{Owner, PodSpec, PodTemplate};
 
 /// What our annotations begin with.
 const OURS: &str = "vramguard.io/";
@@ -174,6 +174,9 @@ mod tests {
 
     #[test]
     fn other_annotations_are_not_kept() {
-        assert_eq!(read(pod("Job", "j")).unwrap().template.annotations.into_keys().collect::<Vec<_>>(), ["vramguard.io/model"]);
+        assert_eq!(
+            read(pod("Job", "j")).unwrap().template.annotations.into_keys().collect::<Vec<_>>(),
+            ["vramguard.io/model"]
+        );
     }
 }

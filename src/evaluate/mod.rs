@@ -120,7 +120,8 @@ impl<'a> Draft<'a> {
     fn finish(mut self, verdict: Verdict, message: String) -> Report {
         let judged = self.policy.judge(verdict);
         // A workload that also fits only part of where it may land deserves a word, not a refusal.
-        let judged = if verdict == Verdict::Fits && self.report.decision == Decision::Warn { Decision::Warn } else { judged };
+        let judged =
+            if verdict == Verdict::Fits && self.report.decision == Decision::Warn { Decision::Warn } else { judged };
         self.report.verdict = verdict;
         self.report.decision = Policy::under_mode(judged, self.report.mode);
         self.report.message = message;
@@ -213,7 +214,11 @@ fn invalid(
     error: &SpecError,
 ) -> Report {
     let asked = PolicyInput {
-        pod_mode: template.annotations.get("vramguard.io/mode").and_then(|text| Mode::from_name(text)).or(asked.pod_mode),
+        pod_mode: template
+            .annotations
+            .get("vramguard.io/mode")
+            .and_then(|text| Mode::from_name(text))
+            .or(asked.pod_mode),
         ..asked.clone()
     };
     Draft::new(source, "", &asked, policy).finish(Verdict::InvalidSpec, error.to_string())

@@ -65,10 +65,9 @@ fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Pro
             Verdict::UnknownModel,
             "no model is named; add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape",
         )),
-        Some(ModelReference::Name(name)) => catalog
-            .find(name)
-            .map(ModelFacts::Known)
-            .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
+        Some(ModelReference::Name(name)) => {
+            catalog.find(name).map(ModelFacts::Known).map_err(|error| problem(Verdict::UnknownModel, error.to_string()))
+        }
         Some(ModelReference::Config(config)) => hf_config::read("config", config)
             .map(|model| ModelFacts::Known(Arc::new(model)))
             .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
@@ -124,7 +123,8 @@ fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &
             let model_ranks = split.tensor.saturating_mul(split.pipeline).saturating_mul(split.context).max(1);
             split.data = (gpus / model_ranks).max(1);
             if split.data > 1 && !matches!(workload.training.sharding, None | Some(Sharding::None | Sharding::Ddp)) {
-                notes.push(format!("states are assumed to be sharded over the pod's {} data-parallel GPUs", split.data));
+                notes
+                    .push(format!("states are assumed to be sharded over the pod's {} data-parallel GPUs", split.data));
             }
         }
         Task::Inference if !declaration.engine_named && !said => {

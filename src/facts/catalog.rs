@@ -14,6 +14,7 @@ pub struct Catalog;
 pub struct LookupError(pub String);
 
 static CATALOG: Catalog = Catalog;
+const TEXT: &str = include_str!("../../data/models.tsv");
 
 impl Catalog {
     /// The catalogue that the program carries.
@@ -24,7 +25,7 @@ impl Catalog {
 
     /// All ids.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        include_str!("../../data/models-minimal.jsonl").lines().filter_map(|line| line.split('"').nth(3))
+        TEXT.lines().filter_map(|line| line.split('"').nth(3))
     }
 
     /// Looks a model up.
@@ -32,9 +33,49 @@ impl Catalog {
     /// # Errors
     /// When it is not known.
     pub fn find(&self, reference: &str) -> Result<Arc<Model>, LookupError> {
-        let text = include_str!("../../data/models-minimal.jsonl");
-        let row = text.lines().find(|line| line.contains(&format!("\"{reference}\""))).ok_or_else(|| LookupError(reference.to_owned()))?;
+        let lower = reference.to_lowercase();
+        let row = TEXT.lines().find_map(|line| line.split_once('\t').filter(|(key, _)| *key == lower));
+        let (_, row) = row.ok_or_else(|| LookupError(reference.to_owned()))?;
         let value: serde_json::Value = serde_json::from_str(row).map_err(|e| LookupError(e.to_string()))?;
-        hf_config::read(reference, &value["config"]).map(Arc::new).map_err(|e| LookupError(e.to_string()))
+        let config = value.get("config").unwrap_or(&serde_json::Value::Null);
+        hf_config::read(reference, config).map(Arc::new).map_err(|e| LookupError(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        let mut bad = 0;
+        for line in include_str!("../../tests/data/parameters.jsonl").lines() {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            let id = row["id"].as_str().unwrap();
+            match CATALOG.find(id) {
+                Err(error) => {
+                    bad += 1;
+                    println!("{id}: {error}");
+                }
+                Ok(model) => {
+                    let total = row["total"].as_u64().unwrap_or(0);
+                    let got = model.parameters();
+                    let mtp: u64 = model.mtp.iter().map(|g| g.count * g.layer_parameters()).sum();
+                    let want_mtp = row["mtp"].as_u64().unwrap_or(0);
+                    if got != total {
+                        bad += 1;
+                        println!(
+                            "{id} [{}]: {got} instead of {total}: {}  {}",
+                            model.model_type,
+                            got as i128 - total as i128,
+                            row["breakdown"]
+                        );
+                    } else if mtp != want_mtp && mtp != 0 {
+                        println!("{id} mtp {mtp} {want_mtp} {}", mtp as i128 - want_mtp as i128);
+                    }
+                }
+            }
+        }
+        println!("bad {bad}");
     }
 }

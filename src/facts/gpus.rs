@@ -48,7 +48,8 @@ struct File {
 fn table() -> &'static [(Vec<String>, Gpu)] {
     static TABLE: OnceLock<Vec<(Vec<String>, Gpu)>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let file: File = serde_json::from_str(include_str!("../../data/gpus-minimal.json")).unwrap_or(File { products: Vec::new() });
+        let file: File =
+            serde_json::from_str(include_str!("../../data/gpus-minimal.json")).unwrap_or(File { products: Vec::new() });
         file.products
             .into_iter()
             .map(|row| {

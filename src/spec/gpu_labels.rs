@@ -1,4 +1,6 @@
 //! What node labels say about a node's GPUs, vendor by vendor and cloud by cloud, as tables.
+//!
+//! Labels and catalogues count memory as NVML does; a class has what the CUDA runtime sees of it, which is less.
 
 use std::collections::BTreeMap;
 
@@ -135,6 +137,7 @@ fn nvidia(labels: &Labels, resource: &str) -> Found {
 /// What is known of one physical device, from the best source.
 struct Whole {
     product: String,
+    /// As NVML and the labels count it.
     memory: Bytes,
     capability: Option<(u8, u8)>,
     source: CapacitySource,

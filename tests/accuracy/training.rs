@@ -7,6 +7,7 @@ use vramguard::estimate::model::Model;
 use vramguard::estimate::workload::{
     Checkpointing, Engine, Lora, Loss, Method, ModelFacts, Optimizer, Parallelism, Precision, Sharding, Task, Training,
 };
+use vramguard::facts::catalog::Catalog;
 use vramguard::estimate::{Bytes, Device, Estimate, Interval, TermName, Workload, training};
 
 use crate::support::{self, Row, models};
@@ -134,9 +135,16 @@ fn optimizer(row: &Value) -> Optimizer {
     }
 }
 
+/// A model of the catalogue, else of published dimensions.
+fn model(name: &str) -> Option<Model> {
+    let name = name.split(" (").next().unwrap_or(name);
+    let known = Catalog::embedded().find(name).ok().map(|model| Model::clone(&model));
+    known.or_else(|| models::by_name(name))
+}
+
 /// The workload of a row that says everything that memory depends on.
 fn declared(row: &Value) -> Option<Workload> {
-    let model = models::by_name(text(row, "model"))?;
+    let model = model(text(row, "model"))?;
     let (batch, sequence) = (row["micro_batch_size"].as_u64()?, row["seq_len"].as_u64()?);
     let checkpointing = Some(checkpointing(row)?);
     let (sharding, parallelism) = sharding(row);
@@ -276,7 +284,8 @@ fn megatron(row: &Value) -> Option<Row> {
     let training = Training {
         optimizer: Some(Optimizer::AdamW),
         precision: Some(Precision::MixedBf16),
-        sharding: Some(Sharding::Megatron),
+        sharding: Some(if distributed { Sharding::Megatron } else { Sharding::Ddp }),
+        trainer: Some("megatron-lm".to_owned()),
         checkpointing: Some(match said(row, "recompute-granularity") {
             "full" => Checkpointing::Full,
             "selective" => Checkpointing::Selective,
@@ -291,11 +300,8 @@ fn megatron(row: &Value) -> Option<Row> {
         fused_kernels: true,
         ..Training::default()
     };
-    // Without the distributed optimizer context-parallel ranks only shorten the sequence.
-    let (data, inside) = if distributed { (data, context) } else { (1, 1) };
-    let parallelism = Parallelism { tensor, pipeline, data, expert, context: inside };
-    let sequence = argument(row, "seq-length")? * inside / context;
-    let workload = workload(model, batch, sequence, training, parallelism);
+    let parallelism = Parallelism { tensor, pipeline, data, expert, context };
+    let workload = workload(model, batch, argument(row, "seq-length")?, training, parallelism);
     let peaks = training::stage_peaks(&workload).ok()?;
     // The runs log their last rank.
     let allocated = peaks.last()?.allocated;

@@ -73,7 +73,9 @@ fn other_commands_in_the_readme_have_flags_and_paths_that_exist() {
                 }
             }
             let piped = command.split(" | ").filter_map(arguments);
-            for mut arguments in piped.map(|words| words.into_iter().take_while(|word| *word != ">").collect::<Vec<_>>()) {
+            for mut arguments in
+                piped.map(|words| words.into_iter().take_while(|word| *word != ">").collect::<Vec<_>>())
+            {
                 arguments.push("--help");
                 let run = vramguard_args(&arguments);
                 assert_eq!(run.code, 0, "`{command}`: {run}");
@@ -96,7 +98,8 @@ fn links_in_the_readme_lead_somewhere() {
 
 #[test]
 fn the_command_reference_is_current() {
-    let mut page = "# Command line\n\nGenerated from `--help`; `UPDATE=1 cargo test --test cli` rewrites it.\n".to_owned();
+    let mut page =
+        "# Command line\n\nGenerated from `--help`; `UPDATE=1 cargo test --test cli` rewrites it.\n".to_owned();
     for command in std::iter::once("").chain(COMMANDS) {
         let help = vramguard(&format!("{command} --help"));
         assert_eq!(help.code, 0, "{help}");

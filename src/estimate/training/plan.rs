@@ -155,7 +155,8 @@ impl Plan {
             (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
             _ => assumed_sharding(workload),
         };
-        let family = Family::of(sharding);
+        let habits = Habits::of(training.trainer.as_deref());
+        let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
             Scenario::Low => Policy::cheapest(precision, family),
@@ -163,7 +164,6 @@ impl Plan {
         };
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy));
         let division = Division::of(parallelism, sharding);
-        let habits = Habits::of(training.trainer.as_deref());
         Ok(Self {
             tokens: batch as f64 * sequence as f64 / parallelism.context as f64,
             tensor: parallelism.tensor as f64,
@@ -184,7 +184,7 @@ impl Plan {
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
             micro_batches: training.micro_batches.map(|count| count as f64),
-            bucket_copy: sharding == Sharding::Ddp && scenario != Scenario::Low,
+            bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
             foreach: scenario == Scenario::High && matches!(family, Family::Torch | Family::Fsdp),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,

@@ -16,8 +16,10 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) const fn of(sharding: Sharding) -> Self {
+    /// The family that manages states divided this way; `megatron` trainers do so themselves even undivided.
+    pub(super) const fn of(sharding: Sharding, megatron: bool) -> Self {
         match sharding {
+            Sharding::None | Sharding::Ddp if megatron => Self::Megatron,
             Sharding::None | Sharding::Ddp => Self::Torch,
             Sharding::Fsdp | Sharding::Hsdp => Self::Fsdp,
             Sharding::Zero1 | Sharding::Zero2 | Sharding::Zero3 => Self::DeepSpeed,

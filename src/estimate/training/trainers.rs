@@ -10,23 +10,37 @@ pub(super) struct Habits {
     pub(super) recomputed_chunks: bool,
     /// Norms are PyTorch's own kernels and save their input only.
     pub(super) native_norms: bool,
+    /// Megatron's own buffers and kernels, also where its distributed optimizer is not used.
+    pub(super) megatron: bool,
     /// Quantized bases are prepared by PEFT: what is not quantized is upcast to fp32.
     pub(super) upcast_unquantized: bool,
 }
 
 /// transformers, PEFT and what builds on them; also assumed of unknown trainers.
-const TRANSFORMERS: Habits =
-    Habits { root_apart: false, recomputed_chunks: false, native_norms: false, upcast_unquantized: true };
+const TRANSFORMERS: Habits = Habits {
+    root_apart: false,
+    recomputed_chunks: false,
+    native_norms: false,
+    megatron: false,
+    upcast_unquantized: true,
+};
 /// Trainers that own their models and wrap them themselves.
-const NATIVE: Habits =
-    Habits { root_apart: true, recomputed_chunks: false, native_norms: true, upcast_unquantized: false };
+const NATIVE: Habits = Habits {
+    root_apart: true,
+    recomputed_chunks: false,
+    native_norms: true,
+    megatron: false,
+    upcast_unquantized: false,
+};
+
+const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, ..NATIVE };
 
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", Habits { recomputed_chunks: true, ..NATIVE }),
     ("torchtune", NATIVE),
     ("litgpt", NATIVE),
-    ("megatron", Habits { recomputed_chunks: true, ..NATIVE }),
-    ("nemo", Habits { recomputed_chunks: true, ..NATIVE }),
+    ("megatron", MEGATRON),
+    ("nemo", MEGATRON),
     ("fsdp_qlora", Habits { upcast_unquantized: false, ..TRANSFORMERS }),
     ("unsloth", Habits { recomputed_chunks: true, upcast_unquantized: false, ..TRANSFORMERS }),
     ("trl", Habits { recomputed_chunks: true, ..TRANSFORMERS }),

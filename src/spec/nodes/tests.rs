@@ -176,3 +176,14 @@ fn odd_nodes_are_read_and_not_refused() {
     assert_eq!(view.status.allocatable["cpu"], Count(None));
     assert_eq!(inventory([serde_json::from_str::<NodeView>("{}").unwrap()]).classes.len(), 0);
 }
+
+#[test]
+fn a_product_without_a_memory_label_is_looked_up() {
+    for labels in
+        [json!({"nvidia.com/gpu.product": "Tesla-T4"}), json!({"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"})]
+    {
+        let (gpu, _) = only_gpu(node("n", labels, json!({"nvidia.com/gpu": "1"})));
+        assert_eq!((gpu.device.product.as_str(), gpu.source), ("Tesla-T4", CapacitySource::Product));
+        assert_eq!(gpu.device.visible, Bytes::from_gib(14.56));
+    }
+}
