@@ -7,8 +7,8 @@ use vramguard::estimate::model::Model;
 use vramguard::estimate::workload::{
     Checkpointing, Engine, Lora, Loss, Method, ModelFacts, Optimizer, Parallelism, Precision, Sharding, Task, Training,
 };
-use vramguard::facts::catalog::Catalog;
 use vramguard::estimate::{Bytes, Device, Estimate, Interval, TermName, Workload, training};
+use vramguard::facts::catalog::Catalog;
 
 use crate::support::{self, Row, models};
 
