@@ -164,3 +164,6 @@ fn dtype(keys: &Keys<'_>, top: &Keys<'_>) -> Result<DType, ConfigError> {
         Err(_) => Err(keys.invalid("torch_dtype", "float32, float16 and bfloat16 are usual")),
     }
 }
+
+#[cfg(test)]
+mod tests;
