@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::error::{Failure, code};
 use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
 use crate::decide::policy::PolicyInput;
-use crate::decide::report::{Report, Source};
+use crate::decide::report::{Fix, Report, Source};
 use crate::decide::{Candidates, Policy, Verdict};
 use crate::estimate::Device;
 use crate::evaluate::{Environment, evaluate_declaration};
@@ -15,6 +15,23 @@ use crate::spec::declaration::Declaration;
 
 /// GPUs of a usual node, where only a product was given.
 const GPUS_PER_NODE: u64 = 8;
+
+/// Fields of annotations and the flags that say the same.
+const FLAGS: [(&str, &str); 13] = [
+    ("batchSize", "--batch-size"),
+    ("contextLength", "--context-length"),
+    ("kvCacheDtype", "--kv-cache-dtype"),
+    ("quantization", "--quantization"),
+    ("parallelism.tensor", "--tensor-parallel"),
+    ("parallelism.pipeline", "--pipeline-parallel"),
+    ("parallelism.data", "--data-parallel"),
+    ("engine.memoryFraction", "--memory-fraction"),
+    ("training.checkpointing", "--checkpointing"),
+    ("training.gradientAccumulation", "--gradient-accumulation"),
+    ("training.loss", "--loss"),
+    ("training.optimizer", "--optimizer"),
+    ("training.sharding", "--sharding"),
+];
 
 /// A device of the catalogue by any of its names.
 pub(super) fn device(name: &str) -> Result<Device, Failure> {
@@ -39,7 +56,19 @@ pub(super) fn estimate(declaration: &Declaration, gpu: Option<&str>) -> Result<R
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
     let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
     let asked = PolicyInput::default();
-    Ok(evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment))
+    let mut report = evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment);
+    report.fixes.iter_mut().for_each(in_flags);
+    Ok(report)
+}
+
+/// Says a fix in the flags of `estimate`; an engine's own flags stay. No resource is requested here.
+fn in_flags(fix: &mut Fix) {
+    fix.changes.retain(|change| !change.path.contains('/'));
+    for change in &mut fix.changes {
+        if let Some((_, flag)) = FLAGS.iter().find(|(field, _)| *field == change.path) {
+            change.path = (*flag).to_owned();
+        }
+    }
 }
 
 /// A node full of one product.

@@ -118,7 +118,11 @@ impl Search<'_> {
                 strategy: "context",
                 workload: Workload { context_length: Some(tokens), ..self.workload.clone() },
                 gpus: self.gpus,
-                changes: vec![change("contextLength", &stated.map_or_else(String::new, |n| n.to_string()), &tokens.to_string())],
+                changes: vec![change(
+                    "contextLength",
+                    &stated.map_or_else(String::new, |n| n.to_string()),
+                    &tokens.to_string(),
+                )],
                 cost: "shorter requests only",
             })
             .collect()
@@ -208,7 +212,13 @@ impl Search<'_> {
         proposals
     }
 
-    fn trained(&self, strategy: &'static str, cost: &'static str, changes: Vec<Change>, edit: impl FnOnce(&mut Workload)) -> Proposal {
+    fn trained(
+        &self,
+        strategy: &'static str,
+        cost: &'static str,
+        changes: Vec<Change>,
+        edit: impl FnOnce(&mut Workload),
+    ) -> Proposal {
         let mut workload = self.workload.clone();
         edit(&mut workload);
         Proposal { strategy, workload, gpus: self.gpus, changes, cost }
@@ -240,7 +250,8 @@ impl Search<'_> {
         let Some(now) = self.workload.batch_size else { return Vec::new() };
         halves(now)
             .map(|batch| {
-                let steps = now.div_ceil(batch).saturating_mul(self.workload.training.gradient_accumulation.unwrap_or(1));
+                let steps =
+                    now.div_ceil(batch).saturating_mul(self.workload.training.gradient_accumulation.unwrap_or(1));
                 let changes = vec![
                     change("batchSize", &now.to_string(), &batch.to_string()),
                     change("training.gradientAccumulation", "", &steps.to_string()),
@@ -262,7 +273,9 @@ impl Search<'_> {
         let model_ranks = base.parallelism.tensor.saturating_mul(base.parallelism.pipeline);
         [1_u64, 2, 4, 8, 16]
             .into_iter()
-            .filter(|data| *data >= base.parallelism.data && (*data > base.parallelism.data || now != sharding) && *data > 1)
+            .filter(|data| {
+                *data >= base.parallelism.data && (*data > base.parallelism.data || now != sharding) && *data > 1
+            })
             .map(|data| {
                 let mut workload = base.clone();
                 workload.parallelism.data = data;

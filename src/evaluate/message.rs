@@ -48,16 +48,18 @@ pub(super) fn verdict(
 }
 
 fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declaration) -> String {
-    let (count, resource) = declaration
-        .gpus
-        .as_ref()
-        .map_or((1, "nvidia.com/gpu"), |request| (request.count, request.resource.as_str()));
+    let (count, resource) =
+        declaration.gpus.as_ref().map_or((1, "nvidia.com/gpu"), |request| (request.count, request.resource.as_str()));
     if verdict == Verdict::UnknownCapacity {
         let reasons = candidates.unknown.join("; ");
         return format!("the GPU memory of the nodes that this pod can land on is not known: {reasons}");
     }
-    let excluded: Vec<String> =
-        candidates.excluded.iter().take(3).map(|(candidate, why)| format!("{}: {why}", candidate.class.name())).collect();
+    let excluded: Vec<String> = candidates
+        .excluded
+        .iter()
+        .take(3)
+        .map(|(candidate, why)| format!("{}: {why}", candidate.class.name()))
+        .collect();
     let detail = if excluded.is_empty() { "no node has that resource".to_owned() } else { excluded.join("; ") };
     format!("no node that this pod can land on has {count} {resource} ({detail})")
 }
@@ -71,6 +73,16 @@ pub(super) fn without_capacity(declaration: &Declaration, estimate: &Estimate) -
         declaration.container,
         need.likely,
         breakdown(estimate)
+    )
+}
+
+/// The message where what could not be read decides.
+pub(super) fn unread(declaration: &Declaration) -> String {
+    let reasons =
+        if declaration.unread.is_empty() { "its arguments".to_owned() } else { declaration.unread.join("; ") };
+    format!(
+        "container \"{}\" cannot be judged: {reasons}; say it in annotations (vramguard.io/spec)",
+        declaration.container
     )
 }
 
@@ -117,7 +129,11 @@ fn fix(fix: &Fix) -> String {
         .changes
         .iter()
         .map(|change| {
-            if change.from.is_empty() { format!("{} {}", change.path, change.to) } else { format!("{} {} -> {}", change.path, change.from, change.to) }
+            if change.from.is_empty() {
+                format!("{} {}", change.path, change.to)
+            } else {
+                format!("{} {} -> {}", change.path, change.from, change.to)
+            }
         })
         .collect();
     format!("{} ({:.1} on {})", changes.join(" and "), fix.required.likely, fix.gpu_class)

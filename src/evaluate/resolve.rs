@@ -65,10 +65,9 @@ fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Pro
             Verdict::UnknownModel,
             "no model is named; add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape",
         )),
-        Some(ModelReference::Name(name)) => catalog
-            .find(name)
-            .map(ModelFacts::Known)
-            .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
+        Some(ModelReference::Name(name)) => {
+            catalog.find(name).map(ModelFacts::Known).map_err(|error| problem(Verdict::UnknownModel, error.to_string()))
+        }
         Some(ModelReference::Config(config)) => hf_config::read("config", config)
             .map(|model| ModelFacts::Known(Arc::new(model)))
             .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
@@ -77,15 +76,13 @@ fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Pro
             format!("the model profile `{name}` cannot be looked up; name the model or give its `config`"),
         )),
         Some(ModelReference::Shape { parameters, layers, hidden_size, heads, head_dim }) => {
-            Ok(ModelFacts::Shape(Shape {
-                parameters: *parameters,
-                layers: *layers,
-                hidden_size: *hidden_size,
-                heads: *heads,
-                head_dim: *head_dim,
-            }))
+            Ok(shape(*parameters, [*layers, *hidden_size, *heads, *head_dim]))
         }
     }
+}
+
+fn shape(parameters: f64, [layers, hidden_size, heads, head_dim]: [Option<u64>; 4]) -> ModelFacts {
+    ModelFacts::Shape(Shape { parameters, layers, hidden_size, heads, head_dim })
 }
 
 /// A quantization that was asked for by name. The checkpoint's own wins where both are of one kind, since it knows its
@@ -124,7 +121,8 @@ fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &
             let model_ranks = split.tensor.saturating_mul(split.pipeline).saturating_mul(split.context).max(1);
             split.data = (gpus / model_ranks).max(1);
             if split.data > 1 && !matches!(workload.training.sharding, None | Some(Sharding::None | Sharding::Ddp)) {
-                notes.push(format!("states are assumed to be sharded over the pod's {} data-parallel GPUs", split.data));
+                notes
+                    .push(format!("states are assumed to be sharded over the pod's {} data-parallel GPUs", split.data));
             }
         }
         Task::Inference if !declaration.engine_named && !said => {

@@ -23,7 +23,9 @@ pub(super) fn workload(declaration: &Declaration, workload: &Workload) -> Worklo
     };
     let parameters = match &workload.model {
         ModelFacts::Known(model) => Some(resolve::parameters(model)),
-        ModelFacts::Shape(shape) => (shape.parameters.is_finite() && shape.parameters >= 0.0).then_some(shape.parameters as u64),
+        ModelFacts::Shape(shape) => {
+            (shape.parameters.is_finite() && shape.parameters >= 0.0).then_some(shape.parameters as u64)
+        }
     };
     let quantization = workload.quantization.as_ref().or_else(|| model.and_then(|model| model.quantization.as_ref()));
     WorkloadView {
@@ -42,9 +44,10 @@ pub(super) fn workload(declaration: &Declaration, workload: &Workload) -> Worklo
 
 fn engine(workload: &Workload) -> EngineView {
     match workload.task {
-        Task::Training => {
-            EngineView { name: workload.training.trainer.clone().unwrap_or_else(|| "generic".to_owned()), version: None }
-        }
+        Task::Training => EngineView {
+            name: workload.training.trainer.clone().unwrap_or_else(|| "generic".to_owned()),
+            version: None,
+        },
         Task::Inference => EngineView {
             name: workload.engine.name.name().to_owned(),
             version: workload.engine.version.map(|Version([major, minor, patch])| format!("{major}.{minor}.{patch}")),
@@ -100,7 +103,8 @@ fn path(change: &Change, workload: &Workload, declaration: &Declaration) -> Stri
         return declaration.gpus.as_ref().map_or("nvidia.com/gpu", |request| request.resource.as_str()).to_owned();
     }
     let annotated = declaration.origins.get(change.path.as_str()) == Some(&Origin::Annotation);
-    let flags = if workload.engine.name == EngineName::Vllm && workload.task == Task::Inference { VLLM_FLAGS } else { &[] };
+    let flags =
+        if workload.engine.name == EngineName::Vllm && workload.task == Task::Inference { VLLM_FLAGS } else { &[] };
     let flag = flags.iter().find(|(field, _)| *field == change.path).map(|(_, flag)| *flag);
     match flag {
         Some(flag) if !annotated => flag.to_owned(),

@@ -1,4 +1,6 @@
 //! What node labels say about a node's GPUs, vendor by vendor and cloud by cloud, as tables.
+//!
+//! Labels and catalogues count memory as NVML does; a class has what the CUDA runtime sees of it, which is less.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +48,11 @@ const COUNT_LABELS: &[&str] = &[
     "karpenter.azure.com/sku-gpu-count",
 ];
 
-/// Label pairs of sharing: strategy and replicas per GPU, with what a strategy is called there.
-const SHARING_LABELS: &[(&str, &str, &[(&str, Sharing)])] = &[
+/// Label of the strategy, label of the replicas per GPU, and what a strategy is called there.
+type SharingLabels = (&'static str, &'static str, &'static [(&'static str, Sharing)]);
+
+/// Labels of sharing, in the order they are asked.
+const SHARING_LABELS: &[SharingLabels] = &[
     (
         "nvidia.com/gpu.sharing-strategy",
         "nvidia.com/gpu.replicas",
@@ -135,6 +140,7 @@ fn nvidia(labels: &Labels, resource: &str) -> Found {
 /// What is known of one physical device, from the best source.
 struct Whole {
     product: String,
+    /// As NVML and the labels count it.
     memory: Bytes,
     capability: Option<(u8, u8)>,
     source: CapacitySource,

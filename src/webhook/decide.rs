@@ -53,7 +53,7 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
 }
 
 /// The pod templates to judge; none when the request is none of our business.
-fn templates<'a>(endpoint: Endpoint, request: &Request<'a>) -> Result<Vec<Template>, String> {
+fn templates(endpoint: Endpoint, request: &Request<'_>) -> Result<Vec<Template>, String> {
     let operations: &[Operation] = match endpoint {
         Endpoint::Validate => &[Operation::Create, Operation::Update],
         Endpoint::Mutate => &[Operation::Create],
@@ -95,9 +95,10 @@ fn same_for_us(old: &[Template], new: &[Template]) -> bool {
         template.pod.annotations.iter().filter(|(key, _)| key.starts_with(OURS))
     }
     old.len() == new.len()
-        && old.iter().zip(new).all(|(old, new)| {
-            old.path == new.path && old.pod.spec == new.pod.spec && ours(old).eq(ours(new))
-        })
+        && old
+            .iter()
+            .zip(new)
+            .all(|(old, new)| old.path == new.path && old.pod.spec == new.pod.spec && ours(old).eq(ours(new)))
 }
 
 /// An object on its way out is only updated to let it go.
@@ -154,7 +155,11 @@ impl<'a> Judged<'a> {
     fn outcome(self, endpoint: Endpoint, request: &Request<'_>, usual: EffectiveMode) -> Outcome {
         // The gravest verdict speaks for the object; of equals the first.
         let worst = self.reports.iter().map(|(_, report)| report).reduce(|worst, report| {
-            if (report.decision, gravity(report.verdict)) > (worst.decision, gravity(worst.verdict)) { report } else { worst }
+            if (report.decision, gravity(report.verdict)) > (worst.decision, gravity(worst.verdict)) {
+                report
+            } else {
+                worst
+            }
         });
         let Some(worst) = worst else {
             let mode = self.off.unwrap_or(usual);

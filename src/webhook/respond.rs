@@ -29,7 +29,7 @@ pub(super) fn verdicts(uid: &str, reports: &[(&Template, Report)], worst: &Repor
         }
         Decision::Allow | Decision::Warn => Response::allow(uid),
     };
-    response.warnings = of(Decision::Warn).map(sentence).collect();
+    response.warnings = of(Decision::Warn).flat_map(warnings).collect();
     response.audit_annotations = audit(reports, worst);
     response
 }
@@ -40,6 +40,15 @@ pub(super) fn annotations(uid: &str, reports: &[(&Template, Report)], worst: &Re
     let Some((template, _)) = reports.first() else { return Response::allow(uid) };
     let patch = patch::annotate(&template.pod, &patch::record(worst));
     Response { patch, ..Response::allow(uid) }
+}
+
+/// The lines of a warning. Where the workload fits, what deserves the warning is in the notes.
+fn warnings(report: &Report) -> Vec<String> {
+    let mut lines = vec![sentence(report)];
+    if report.verdict == Verdict::Fits {
+        lines.extend(report.notes.iter().cloned());
+    }
+    lines
 }
 
 /// Code and message, as the person at kubectl reads them.
@@ -57,6 +66,9 @@ fn audit(reports: &[(&Template, Report)], worst: &Report) -> BTreeMap<String, St
         ("container".to_owned(), worst.source.container.clone()),
         ("message".to_owned(), reports.iter().map(|(_, report)| sentence(report)).collect::<Vec<_>>().join("; ")),
     ]);
+    if !worst.notes.is_empty() {
+        annotations.insert("notes".to_owned(), worst.notes.join("; "));
+    }
     if let Some(estimate) = &worst.estimate {
         let required = estimate.per_gpu.required;
         let figures = format!("{} {} {}", required.low.0, required.likely.0, required.high.0);

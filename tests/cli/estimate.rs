@@ -37,7 +37,23 @@ fn yaml_and_json_say_the_same() {
 
 #[test]
 fn without_a_gpu_the_estimate_stands_against_no_capacity() {
-    assert_snapshot!(reference("inference", "--explain"), @"");
+    assert_snapshot!(reference("inference", "--explain"), @r#"
+    exit 0
+    --- stdout
+    6.74B parameters
+    inference · generic · 6.74 B parameters · context 4096 · batch 4
+
+    TERM        GiB  LOW–HIGH  SHARE                     KNOWN
+    weights   12.55             61 %  █████████████████  derived
+        6.7400e9 parameters × 2 B / 1
+    kv_cache   8.00             39 %  ▓▓▓▓▓▓▓▓▓▓▓        derived
+        32 layers × 4 × 4096 wide heads × 4096 tokens × 2 B × 2 / 1
+
+    required  20.55 GiB to start and serve
+    verdict   none: no capacity given (add --gpu, see `vramguard gpus`)
+    note      no serving engine is named: one that allocates the whole batch up front is assumed
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -59,14 +75,16 @@ fn a_model_may_come_as_its_own_config() {
             "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 32000,
             "max_position_embeddings": 4096, "tie_word_embeddings": false, "torch_dtype": "float16"}"#,
     )]);
-    let run = vramguard(&format!("estimate --config-json {} --context-length 4096 -o json", folder.path("config.json")));
+    let run =
+        vramguard(&format!("estimate --config-json {} --context-length 4096 -o json", folder.path("config.json")));
     assert_eq!(run.code, 0, "{run}");
     assert_eq!(run.json()["workload"]["parameters"], 6_738_415_616_u64);
 }
 
 #[test]
 fn training_flags_mean_training() {
-    let report = vramguard(&format!("estimate {LLAMA_2_7B} --optimizer adamw --batch-size 1 --context-length 512 -o json"));
+    let report =
+        vramguard(&format!("estimate {LLAMA_2_7B} --optimizer adamw --batch-size 1 --context-length 512 -o json"));
     assert_eq!(report.json()["workload"]["task"], "training");
 }
 

@@ -13,15 +13,27 @@
     reason = "a test stops at the first surprise and says so"
 )]
 
+#[path = "../support/chart/mod.rs"]
+#[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
+mod chart;
 #[path = "../support/controlplane/mod.rs"]
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod controlplane;
+#[path = "../support/exposition.rs"]
+#[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
+mod exposition;
 #[path = "../support/gpu_nodes.rs"]
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod gpu_nodes;
 #[path = "../support/http.rs"]
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod http;
+#[path = "../support/https.rs"]
+#[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
+mod https;
+#[path = "../support/llama.rs"]
+#[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
+mod llama;
 #[path = "../support/namespace.rs"]
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod namespace;
@@ -35,7 +47,15 @@ mod webhook;
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod workloads;
 
+mod decisions;
+mod hostile;
+mod latency;
+mod manifests;
+mod metrics;
 mod plane;
+mod policy;
+mod prometheus;
+mod reach;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -50,7 +70,20 @@ static PLANE: OnceLock<Option<ControlPlane>> = OnceLock::new();
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trials = [plane::trials()].into_iter().flatten().collect();
+    let trials = [
+        plane::trials(),
+        decisions::trials(),
+        policy::trials(),
+        reach::trials(),
+        hostile::trials(),
+        metrics::trials(),
+        prometheus::trials(),
+        manifests::trials(),
+        latency::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // A static is never dropped, and failed tests must not leave processes behind either.
     if let Some(Some(plane)) = PLANE.get() {

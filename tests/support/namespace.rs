@@ -49,6 +49,12 @@ impl Namespace<'_> {
         self.plane.developer().run_with(&arguments, &object.borrow().to_string())
     }
 
+    /// `kubectl apply` as the developer, with more arguments such as `--dry-run=server`.
+    pub(crate) fn apply(&self, object: &impl Borrow<Value>, more: &[&str]) -> Result<Output> {
+        let arguments = ["apply", "--output=json", "--namespace", &self.name, "--filename=-"];
+        self.plane.developer().run_with(&[&arguments, more].concat(), &object.borrow().to_string())
+    }
+
     /// Expects that the object may be created.
     #[track_caller]
     pub(crate) fn accepts(&self, object: &impl Borrow<Value>) -> Accepted {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::controlplane::{ControlPlane, Process, until};
 use crate::namespace::Namespace;
-use crate::{http, registration};
+use crate::{exposition, http, registration};
 
 /// How long it may take to listen and to know the cluster.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -73,7 +73,7 @@ impl Settings {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let id = format!("webhook-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let file = |name: &str| plane.directory().join(format!("{id}.{name}"));
-        let (config, authority, ports) = (file("config.yaml"), file("ca.pem"), file("ports.json"));
+        let (config, authority, ports) = (config_file(plane, &id), file("ca.pem"), file("ports.json"));
         std::fs::write(&config, &self.config)?;
         let kubeconfig = self.kubeconfig.as_deref().unwrap_or(plane.admin().kubeconfig());
         let mut arguments: Vec<String> =
@@ -138,6 +138,23 @@ impl<'a> Webhook<'a> {
         Ok(body)
     }
 
+    /// The sum of the series with this name and at least these labels.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+        Ok(exposition::sum(&self.metrics()?, name, labels))
+    }
+
+    /// Reviews that came so far, readable or not.
+    pub(crate) fn requests(&self) -> Result<f64> {
+        let page = self.metrics()?;
+        let families = ["vramguard_admission_decisions_total", "vramguard_admission_errors_total"];
+        Ok(families.iter().map(|name| exposition::sum(&page, name, &[])).sum())
+    }
+
+    /// Replaces the content of the configuration file, which is read again within seconds.
+    pub(crate) fn reconfigure(&self, yaml: &str) -> Result<()> {
+        Ok(std::fs::write(config_file(self.plane, &self.id), yaml)?)
+    }
+
     /// Where it answers reviews, with TLS.
     pub(crate) fn review_address(&self) -> SocketAddr {
         self.review
@@ -179,6 +196,10 @@ impl Drop for Webhook<'_> {
             eprintln!("{}", self.process.tail());
         }
     }
+}
+
+fn config_file(plane: &ControlPlane, id: &str) -> PathBuf {
+    plane.directory().join(format!("{id}.config.yaml"))
 }
 
 /// The file appears when both listeners are up.

@@ -84,6 +84,11 @@ impl Pod {
         self
     }
 
+    /// The object.
+    pub(crate) fn into_object(self) -> Value {
+        self.0
+    }
+
     /// The pod as the template of a controller, whose pods have the label `app`.
     fn template(&self, app: &str) -> Value {
         let mut pod = self.clone().label("app", app);

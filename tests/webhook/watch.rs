@@ -97,7 +97,12 @@ fn watched(api: FakeApi) -> Watched {
 impl Watched {
     fn gpus(&self) -> u64 {
         let snapshot = self.cluster.snapshot();
-        snapshot.inventory.classes.iter().map(|c| c.members.len() as u64 * c.gpus.iter().map(|g| g.1).sum::<u64>()).sum()
+        snapshot
+            .inventory
+            .classes
+            .iter()
+            .map(|c| c.members.len() as u64 * c.gpus.iter().map(|g| g.1).sum::<u64>())
+            .sum()
     }
 
     fn text(&self) -> String {

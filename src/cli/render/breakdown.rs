@@ -6,7 +6,7 @@ use super::WIDTH;
 use super::bar::{self, term_name};
 use super::grid::{Column, Grid};
 use super::style::{Span, Tone, clean, wrap};
-use super::table::gib;
+use super::table::{self, gib};
 use crate::decide::report::{CapacityView, EstimateView, WorkloadView};
 use crate::decide::{Report, Verdict};
 use crate::estimate::workload::{Parallelism, Task};
@@ -35,10 +35,11 @@ pub fn estimate(report: &Report, explain: bool) -> String {
 }
 
 fn header(text: &mut String, workload: &WorkloadView) {
-    let mut facts = vec![task_name(workload.task).to_owned(), workload.engine.name.clone()];
-    if let Some(version) = &workload.engine.version {
-        facts.push(version.clone());
-    }
+    let engine = match &workload.engine.version {
+        Some(version) => format!("{} {version}", workload.engine.name),
+        None => workload.engine.name.clone(),
+    };
+    let mut facts = vec![task_name(workload.task).to_owned(), engine];
     facts.extend(workload.parameters.map(|count| format!("{:.2} B parameters", count as f64 / 1e9)));
     facts.extend(workload.dtype.clone());
     facts.extend(workload.quantization.clone());
@@ -139,8 +140,10 @@ fn questions(text: &mut String, estimate: &EstimateView, workload: Option<&Workl
         let value = format!("{:.2} GiB{range}", interval.likely.gib());
         labelled(text, name, &format!("{value}  {meaning}"), Tone::Plain);
     }
+    // Engines without a pool of their own allocate what a batch needs.
     if let Some(serving) = &estimate.serving
         && serving.kv_tokens > 0
+        && per_gpu.reserved != per_gpu.required
     {
         let facts = format!(
             "{:.2} GiB for {} tokens; longest context of one request {}",
@@ -174,12 +177,14 @@ fn verdict(text: &mut String, report: &Report) {
         return;
     }
     let tone = Tone::of_verdict(report.verdict);
-    let message = match report.message.strip_prefix(report.verdict.code()) {
-        Some(_) => clean(&report.message),
-        None if report.message.is_empty() => report.verdict.code().to_owned(),
-        None => format!("{}: {}", report.verdict.code(), clean(&report.message)),
-    };
+    let code = report.verdict.code();
+    // There is no container here, and the fixes follow line by line.
+    let said = table::without_fixes(&report.message).replace("container \"\" ", "it ");
+    let message = if said.is_empty() { code.to_owned() } else { format!("{code}: {}", clean(&said)) };
     labelled(text, "verdict", &message, tone);
+    for (number, fix) in report.fixes.iter().enumerate() {
+        labelled(text, &format!("fix {}", number + 1), &table::fix(fix), Tone::Plain);
+    }
 }
 
 /// Width of the labels.

@@ -84,7 +84,7 @@ impl Grid {
             let cell = cut(cell, room);
             let blank = room.saturating_sub(width(&cell));
             let (before, after) = if column.right { (blank, 0) } else { (0, blank) };
-            if !cell.is_empty() {
+            if width(&cell) > 0 {
                 line.extend(std::iter::repeat_n(' ', owed + before));
                 owed = 0;
                 cell.iter().for_each(|span| line.push_str(&span.painted()));

@@ -9,7 +9,7 @@ use crate::decide::{CheckResult, Decision, Report, Verdict};
 use crate::estimate::Bytes;
 
 /// Cells of a bar: the least width of its column.
-const BAR: usize = 24;
+const BAR: usize = 22;
 /// Where a message begins to list fixes.
 const FIXES: &str = "; fits with ";
 /// Indentation of what stands below a row.
@@ -27,8 +27,11 @@ pub fn check(result: &CheckResult) -> String {
             lines.by_ref().take(2).for_each(|line| push(&mut text, &line));
             details(report).iter().for_each(|line| push(&mut text, line));
         }
+        let mut terms = shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms).peekable();
         text.push('\n');
-        push(&mut text, &paint(&bar::legend(shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms))));
+        if terms.peek().is_some() {
+            push(&mut text, &paint(&bar::legend(terms)));
+        }
     }
     push(&mut text, &summary(&result.results));
     text
@@ -71,7 +74,7 @@ fn row(report: &Report) -> [Vec<Cell>; 2] {
     let workload = report.workload.as_ref();
     [
         vec![
-            cell(format!("{}/{}", source.kind, source.name), Tone::Strong),
+            cell(format!("{}/{}", short_kind(&source.kind), source.name), Tone::Strong),
             cell(workload.map_or_else(|| "–".to_owned(), |w| short_model(&w.model).to_owned()), Tone::Plain),
             cell(need, Tone::Plain),
             cell(usable, Tone::Plain),
@@ -87,6 +90,19 @@ fn row(report: &Report) -> [Vec<Cell>; 2] {
             cell(report.decision.name().to_owned(), tone),
         ],
     ]
+}
+
+/// Kinds as kubectl abbreviates them.
+fn short_kind(kind: &str) -> String {
+    const SHORT: [(&str, &str); 5] = [
+        ("Deployment", "deploy"),
+        ("StatefulSet", "sts"),
+        ("DaemonSet", "ds"),
+        ("ReplicaSet", "rs"),
+        ("CronJob", "cj"),
+    ];
+    let known = SHORT.iter().find(|(long, _)| *long == kind);
+    known.map_or_else(|| kind.to_lowercase(), |(_, short)| (*short).to_owned())
 }
 
 /// The last component of a model id.
@@ -147,14 +163,12 @@ fn details(report: &Report) -> Vec<String> {
 
 fn troubles(report: &Report) -> Vec<String> {
     let tone = Tone::of(report.decision);
-    // The fixes follow line by line.
-    let said = report.message.split(FIXES).next().unwrap_or_default();
-    let mut lines = indented(&clean(said), tone);
+    let mut lines = indented(&clean(without_fixes(&report.message)), tone);
     if let Some(binding) = report.estimate.as_ref().and_then(binding) {
         lines.extend(indented(&binding, Tone::Plain));
     }
     for (number, fix) in report.fixes.iter().enumerate() {
-        lines.extend(indented(&fix_line(number + 1, fix), Tone::Plain));
+        lines.extend(indented(&format!("fix {}: {}", number + 1, self::fix(fix)), Tone::Plain));
     }
     lines
 }
@@ -178,15 +192,21 @@ fn binding(estimate: &EstimateView) -> Option<String> {
     Some(format!("largest term: {name} {size} ({share:.0} %) = {}", clean(&largest.formula)))
 }
 
-fn fix_line(number: usize, fix: &Fix) -> String {
+/// A message without its list of fixes: they follow line by line.
+pub(crate) fn without_fixes(message: &str) -> &str {
+    message.split(FIXES).next().unwrap_or_default()
+}
+
+/// What to change, what is then needed where, and what it costs.
+pub(crate) fn fix(fix: &Fix) -> String {
     let change = |change: &crate::decide::report::Change| {
-        let from = if change.from.is_empty() { "unset" } else { &change.from };
-        format!("{} {from} → {}", change.path, change.to)
+        let from = if change.from.is_empty() { String::new() } else { format!("{} ", change.from) };
+        format!("{} {from}→ {}", change.path, change.to)
     };
     let changes: Vec<String> = fix.changes.iter().map(change).collect();
     let cost = if fix.cost.is_empty() { String::new() } else { format!(" ({})", fix.cost) };
     let (need, gpu) = (fix.required.likely, short_class(&fix.gpu_class));
-    clean(&format!("fix {number}: {}: then {need} on {gpu}{cost}", changes.join(", ")))
+    clean(&format!("{}: then {need} on {gpu}{cost}", changes.join(", ")))
 }
 
 /// One line: how many of each decision, and of what was left out.
@@ -217,3 +237,6 @@ fn summary(reports: &[Report]) -> String {
 pub(crate) fn gib(bytes: Bytes) -> String {
     if bytes == Bytes::ZERO { "–".to_owned() } else { format!("{:.2}", bytes.gib()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,9 +60,19 @@ pub enum Attention {
     /// Every token attends to all before it: MHA (`kv_heads == heads`), GQA or MQA (`kv_heads == 1`).
     Full(Heads),
     /// Attends to the last `window` tokens.
-    Sliding { heads: Heads, window: u64 },
+    Sliding {
+        /// Heads.
+        heads: Heads,
+        /// Tokens.
+        window: u64,
+    },
     /// Attends inside chunks of `chunk` tokens (Llama 4).
-    Chunked { heads: Heads, chunk: u64 },
+    Chunked {
+        /// Heads.
+        heads: Heads,
+        /// Tokens.
+        chunk: u64,
+    },
     /// Multi-head latent attention: one latent per token for all heads, on every tensor-parallel rank.
     Latent {
         /// Query heads.

@@ -1,7 +1,206 @@
 //! Command lines, images and environments of serving engines and trainers.
+//!
+//! Each program is a table ([`table::Program`]); this module finds which program a container runs and with which words.
 
-use super::draft::Draft;
+mod image;
+mod llamacpp;
+mod ollama;
+mod sglang;
+mod shell;
+mod table;
+mod tgi;
+mod trainers;
+mod trtllm;
+mod values;
+mod vllm;
+
+use serde_json::Value;
+
+use self::image::Image;
+use self::shell::{Env, Var};
+use self::table::{ImageRule, Program, Reader};
+use super::declaration::Origin;
+use super::draft::{Draft, Source};
+use super::numbers::shown;
 use super::pod::Container;
 
+/// Every program that is read.
+const PROGRAMS: &[&Program] = &[
+    &vllm::PROGRAM,
+    &sglang::PROGRAM,
+    &tgi::PROGRAM,
+    &trtllm::PROGRAM,
+    &llamacpp::PROGRAM,
+    &ollama::PROGRAM,
+    &trainers::LAUNCHED,
+    &trainers::TORCHTUNE,
+];
+
+const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
+/// Commands that only mention programs.
+const MENTIONS: &[&str] = &["echo", "printf", "pip", "pip3", "cat", "grep", "ls", "which", "test", "["];
+/// Words of the shell's grammar that stand before a command.
+const RESERVED: &[&str] = &["if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"];
+/// Shells in shells.
+const MAX_SHELLS: usize = 4;
+
+type Start = &'static [&'static str];
+
+/// A command with the environment that it sees.
+struct Command {
+    words: Vec<String>,
+    env: Env,
+}
+
 /// Reads what the container's command, arguments, environment and image say into the draft.
-pub(super) fn read(_container: &Container, _draft: &mut Draft) {}
+pub(super) fn read(container: &Container, draft: &mut Draft) {
+    let env = Env::of(container);
+    common_env(&env, draft);
+    let image = Image::parse(&container.image);
+    let holder = PROGRAMS
+        .iter()
+        .find_map(|program| program.images.iter().find(|rule| image.is(rule.repository)).map(|rule| (*program, rule)));
+    let words: Vec<String> = container.command.iter().chain(&container.args).map(|word| env.expand(word)).collect();
+    let commands = match commands(words, env.clone(), 0) {
+        Ok(commands) => commands,
+        Err(problem) => {
+            draft.out.unread.push(problem);
+            draft.out.unknown_fields.insert("arguments");
+            Vec::new()
+        }
+    };
+    let mut runs = commands.iter().filter_map(|command| Some((find(&command.words)?, command)));
+    if let Some(((program, start, arguments), command)) = runs.next() {
+        name(program, Origin::Argument, draft);
+        version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
+        Reader::new(draft, program, start).read(arguments, &command.env);
+        if runs.next().is_some() {
+            draft
+                .out
+                .unread
+                .push("the container runs more than one engine or trainer; only the first is read".to_owned());
+        }
+    } else if let Some((program, rule)) = holder {
+        by_image(container, (program, rule), &image, &commands, &env, draft);
+    } else if draft.out.gpus.is_some() && !draft.out.engine_named && draft.is_free("task") {
+        let command = container.command.first().map_or_else(|| shown(&container.image), |word| shown(word));
+        draft.out.unread.push(format!(
+            "`{command}` is no engine or trainer that is known here: describe the workload in annotations"
+        ));
+    }
+}
+
+/// The image holds a program that no command names: either the image's entry point runs it, or a script does.
+fn by_image(
+    container: &Container,
+    (program, rule): (&'static Program, &ImageRule),
+    image: &Image<'_>,
+    commands: &[Command],
+    env: &Env,
+    draft: &mut Draft,
+) {
+    name(program, Origin::Inferred, draft);
+    version(Some(rule), image, draft);
+    if rule.entrypoint && container.command.is_empty() {
+        let words = commands.first().map_or(&[][..], |command| command.words.as_slice());
+        let words = words.strip_prefix(&["serve".to_owned()][..]).unwrap_or(words);
+        return Reader::new(draft, program, &[]).read(words, env);
+    }
+    Reader::new(draft, program, &[]).read(&[], env);
+    let command = container.command.iter().chain(&container.args).next().map_or("the entry point", String::as_str);
+    draft.out.unread.push(format!("`{}` runs {} with arguments that are not seen here", shown(command), program.name));
+    draft.out.unknown_fields.insert("arguments");
+}
+
+/// Variables that mean the same to every program built on PyTorch.
+fn common_env(env: &Env, draft: &mut Draft) {
+    for name in ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"] {
+        let Var::Known(value) = env.get(name) else { continue };
+        let expandable = value.split(',').any(|part| part.trim().eq_ignore_ascii_case("expandable_segments:true"));
+        if expandable {
+            let location = format!("env {name}");
+            let source = Source { origin: Origin::Env, location: &location };
+            // A flag that reads `true` cannot be refused.
+            let _ = draft.set_path("training.expandableSegments", &Value::from(true), source);
+        }
+    }
+}
+
+fn name(program: &Program, origin: Origin, draft: &mut Draft) {
+    let location = if origin == Origin::Inferred { "image" } else { "command" };
+    let path = if program.trains { "training.trainer" } else { "engine.name" };
+    // The table's names are tested to be allowed.
+    let _ = draft.set_path(path, &Value::from(program.name), Source { origin, location });
+}
+
+/// The engine's version from the image's tag; tags such as `latest` have none.
+fn version(rule: Option<&ImageRule>, image: &Image<'_>, draft: &mut Draft) {
+    let tagged = rule.is_some_and(|rule| rule.versioned) && super::fields::version(image.tag).is_some();
+    if tagged {
+        let source = Source { origin: Origin::Inferred, location: "image" };
+        let _ = draft.set_path("engine.version", &Value::from(image.tag), source);
+    }
+}
+
+/// The commands that a container runs: its own words, or those of the shell script that they start.
+fn commands(words: Vec<String>, env: Env, depth: usize) -> Result<Vec<Command>, String> {
+    let Some((script, positional)) = shell_script(&words) else {
+        return Ok(vec![Command { words, env }]);
+    };
+    if depth >= MAX_SHELLS {
+        return Err("shells start shells too deeply".to_owned());
+    }
+    if script.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let (scripted, env) = shell::script(script, &env, positional)?;
+    let mut out = Vec::new();
+    for words in scripted {
+        out.extend(commands(words, env.clone(), depth + 1)?);
+    }
+    Ok(out)
+}
+
+/// `sh -c SCRIPT [NAME ARGUMENT...]`, wherever the shell stands (`tini -- sh -c ...`).
+fn shell_script(words: &[String]) -> Option<(&str, &[String])> {
+    let at = words.iter().take(8).position(|word| SHELLS.contains(&base_name(word)))?;
+    let rest = words.get(at + 1..)?;
+    let flags = rest.iter().take_while(|word| word.starts_with(['-', '+'])).count();
+    let has_c = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
+    let c = rest.iter().take(flags.max(4)).position(has_c)?;
+    let script = rest.get(c + 1)?;
+    Some((script, rest.get(c + 3..).unwrap_or_default()))
+}
+
+fn base_name(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+/// The program that a command runs, with its arguments. Wrappers (`exec`, `env`, `nohup`, `numactl`...) are passed over.
+fn find(words: &[String]) -> Option<(&'static Program, Start, &[String])> {
+    let first = words.iter().find(|word| !RESERVED.contains(&word.as_str()));
+    if first.is_some_and(|word| MENTIONS.contains(&base_name(word))) {
+        return None;
+    }
+    (0..words.len()).find_map(|at| {
+        let rest = words.get(at..)?;
+        PROGRAMS.iter().find_map(|program| {
+            let start = program.starts.iter().find(|start| begins(rest, start))?;
+            Some((*program, *start, rest.get(start.len()..)?))
+        })
+    })
+}
+
+fn begins(words: &[String], start: &[&str]) -> bool {
+    words.len() >= start.len()
+        && words.iter().zip(start).enumerate().all(|(index, (word, pattern))| {
+            let word = if index == 0 { base_name(word) } else { word.as_str() };
+            match pattern.strip_suffix('*') {
+                Some(prefix) => word.starts_with(prefix),
+                None => word == *pattern,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,122 @@
+use super::*;
+use crate::estimate::workload::{EngineName, Task};
+use crate::spec::declaration::{ModelReference, Origin};
 
+fn pod(metadata: &str, spec: &str) -> PodTemplate {
+    serde_json::from_str(&format!(r#"{{"metadata":{metadata},"spec":{spec}}}"#)).unwrap()
+}
+
+fn annotated(annotations: &str, spec: &str) -> Vec<Result<Declaration, SpecError>> {
+    declare(&pod(&format!(r#"{{"annotations":{annotations}}}"#), spec))
+}
+
+fn names(found: &[Result<Declaration, SpecError>]) -> Vec<&str> {
+    found.iter().map(|one| one.as_ref().unwrap().container.as_str()).collect()
+}
+
+const GPU: &str = r#""resources":{"limits":{"nvidia.com/gpu":1}}"#;
+const MODEL: &str = r#"{"vramguard.io/model":"a/b"}"#;
+
+#[test]
+fn a_pod_without_gpu_and_annotation_is_none_of_our_business() {
+    assert!(annotated("{}", r#"{"containers":[{"name":"c"}]}"#).is_empty());
+    let mode_only = r#"{"vramguard.io/mode":"enforce","vramguard.io/verdict":"FITS"}"#;
+    assert!(annotated(mode_only, r#"{"containers":[{"name":"c"}]}"#).is_empty());
+    assert!(annotated(MODEL, r#"{"containers":[]}"#).is_empty());
+}
+
+#[test]
+fn containers_with_gpus_matter_and_the_first_has_the_annotations() {
+    let spec = format!(
+        r#"{{"containers":[{{"name":"proxy"}},{{"name":"a",{GPU}}},{{"name":"b",{GPU}}}],
+        "initContainers":[{{"name":"warm",{GPU}}}]}}"#
+    );
+    let found = annotated(MODEL, &spec);
+    assert_eq!(names(&found), ["a", "b", "warm"]);
+    let models: Vec<bool> = found.iter().map(|one| one.as_ref().unwrap().model.is_some()).collect();
+    assert_eq!(models, [true, false, false]);
+    assert!(found[0].as_ref().unwrap().notes[0].contains("3 GPU containers"));
+    assert_eq!(found[0].as_ref().unwrap().gpus.as_ref().unwrap().count, 1);
+}
+
+#[test]
+fn the_named_container_has_the_annotations() {
+    let spec = format!(r#"{{"containers":[{{"name":"a",{GPU}}},{{"name":"b",{GPU}}},{{"name":"cpu"}}]}}"#);
+    let found = annotated(r#"{"vramguard.io/model":"a/b","vramguard.io/container":"b"}"#, &spec);
+    assert_eq!(names(&found), ["a", "b"]);
+    assert!(found[0].as_ref().unwrap().model.is_none() && found[1].as_ref().unwrap().model.is_some());
+    let found = annotated(r#"{"vramguard.io/model":"a/b","vramguard.io/container":"cpu"}"#, &spec);
+    assert_eq!(names(&found), ["cpu", "a", "b"]);
+    let error = annotated(r#"{"vramguard.io/container":"c"}"#, &spec).remove(0).unwrap_err().to_string();
+    assert_eq!(error, "vramguard.io/container: no container `c`; the pod has: a, b, cpu; did you mean `a`?");
+}
+
+#[test]
+fn an_annotated_pod_without_gpus_is_its_first_container() {
+    assert_eq!(names(&annotated(MODEL, r#"{"containers":[{"name":"x"},{"name":"y"}]}"#)), ["x"]);
+}
+
+#[test]
+fn a_malformed_annotation_is_the_answer_for_its_container() {
+    let found = annotated(r#"{"vramguard.io/batch-size":"0"}"#, &format!(r#"{{"containers":[{{"name":"c",{GPU}}}]}}"#));
+    let error = found[0].as_ref().unwrap_err();
+    assert_eq!(error.location, "vramguard.io/batch-size");
+    assert!(error.problem.contains("from 1 to"));
+}
+
+fn vllm(annotations: &str, args: &str) -> Declaration {
+    let spec = format!(r#"{{"containers":[{{"name":"c","image":"vllm/vllm-openai:v0.19.0","args":{args},{GPU}}}]}}"#);
+    annotated(annotations, &spec).remove(0).unwrap()
+}
+
+#[test]
+fn annotations_beat_arguments_and_say_so() {
+    let found = vllm(r#"{"vramguard.io/context-length":"4096"}"#, r#"["org/m","--max-model-len","8192","-tp","2"]"#);
+    assert_eq!((found.context_length, found.parallelism.tensor), (Some(4096), 2));
+    assert_eq!(found.origins["contextLength"], Origin::Annotation);
+    assert_eq!(found.origins["parallelism.tensor"], Origin::Argument);
+    assert_eq!(found.notes, ["contextLength: vramguard.io/context-length (4096) overrides --max-model-len (8192)"]);
+    assert!(found.conflicts.is_empty());
+    assert_eq!((found.task, found.engine.name), (Some(Task::Inference), EngineName::Vllm));
+}
+
+#[test]
+fn an_annotation_fills_in_what_an_argument_leaves_unknown() {
+    let found = vllm(r#"{"vramguard.io/context-length":"4096"}"#, r#"["org/m","--max-model-len","auto"]"#);
+    assert_eq!(found.context_length, Some(4096));
+    assert!(found.unknown_fields.is_empty() && found.unread.is_empty(), "{found:?}");
+}
+
+#[test]
+fn contradicting_facts_are_conflicts() {
+    let args = r#"["meta-llama/Llama-2-70b-hf","--tensor-parallel-size","4"]"#;
+    let found = vllm(r#"{"vramguard.io/model":"meta-llama/Llama-2-7b-hf","vramguard.io/tensor-parallel":"2"}"#, args);
+    assert_eq!(found.model, Some(ModelReference::Name("meta-llama/Llama-2-7b-hf".into())));
+    assert_eq!(found.argument_model.as_deref(), Some("meta-llama/Llama-2-70b-hf"));
+    assert_eq!(
+        found.conflicts,
+        [
+            "vramguard.io/tensor-parallel says 2, --tensor-parallel-size says 4",
+            "vramguard.io/model says the model is meta-llama/Llama-2-7b-hf, argument `meta-llama/Llama-2-70b-hf` says \
+             meta-llama/Llama-2-70b-hf",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .rev()
+        .collect::<Vec<_>>()
+    );
+    let path = vllm(MODEL, r#"["--model","/mnt/models"]"#);
+    assert!(path.conflicts.is_empty(), "a path names no model");
+    assert_eq!(path.model, Some(ModelReference::Name("a/b".into())));
+    let engine = vllm(r#"{"vramguard.io/engine":"sglang"}"#, r#"["org/m"]"#);
+    assert!(engine.conflicts.is_empty(), "an image is no argument");
+}
+
+#[test]
+fn control_annotations_reach_every_container() {
+    let spec = format!(r#"{{"containers":[{{"name":"a",{GPU}}},{{"name":"b",{GPU}}}]}}"#);
+    for one in annotated(r#"{"vramguard.io/mode":"warn","vramguard.io/rightsize":"gpus"}"#, &spec) {
+        let one = one.unwrap();
+        assert_eq!((one.mode, one.rightsize), (Some(crate::decide::Mode::Warn), vec!["gpus"]));
+    }
+}

@@ -6,6 +6,7 @@ use super::*;
 use crate::decide::inventory::{CapacitySource, Sharing};
 use crate::estimate::Bytes;
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({...}) in place")]
 fn node(name: &str, labels: serde_json::Value, allocatable: serde_json::Value) -> NodeView {
     let mut view: NodeView = serde_json::from_value(
         json!({"metadata": {"name": name, "labels": labels}, "status": {"allocatable": allocatable}}),
@@ -98,7 +99,7 @@ fn mps_divides_the_memory_and_time_slicing_does_not() {
     assert_eq!((sliced.device.visible, sliced.sharing), (Bytes::from_gib(22.03), Sharing::TimeSlicing));
     assert_eq!(sliced.device.product, "NVIDIA-L4");
     let (whole, _) = shared("none");
-    assert_eq!((whole.device.visible, whole.sharing), (Bytes::from_mib(23034), Sharing::Exclusive));
+    assert_eq!((whole.device.visible, whole.sharing), (Bytes::from_gib(22.03), Sharing::Exclusive));
 }
 
 #[test]
@@ -175,4 +176,15 @@ fn odd_nodes_are_read_and_not_refused() {
     assert_eq!(view.status.allocatable["nvidia.com/gpu"], Count(Some(2000)));
     assert_eq!(view.status.allocatable["cpu"], Count(None));
     assert_eq!(inventory([serde_json::from_str::<NodeView>("{}").unwrap()]).classes.len(), 0);
+}
+
+#[test]
+fn a_product_without_a_memory_label_is_looked_up() {
+    for labels in
+        [json!({"nvidia.com/gpu.product": "Tesla-T4"}), json!({"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"})]
+    {
+        let (gpu, _) = only_gpu(node("n", labels, json!({"nvidia.com/gpu": "1"})));
+        assert_eq!((gpu.device.product.as_str(), gpu.source), ("Tesla-T4", CapacitySource::Product));
+        assert_eq!(gpu.device.visible, Bytes::from_gib(14.56));
+    }
 }

@@ -1,5 +1,6 @@
 //! The nodes that the cluster has for the time of one test.
 
+use std::borrow::Borrow;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -20,21 +21,30 @@ pub(crate) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn create(admin: &'a Kubectl, owner: MutexGuard<'a, ()>, mut nodes: Vec<Value>) -> Result<Self> {
+    pub(super) fn create(admin: &'a Kubectl, owner: MutexGuard<'a, ()>, nodes: Vec<Value>) -> Result<Self> {
         let mut guard = Self { admin, names: Vec::new(), _owner: owner };
+        guard.admit(nodes)?;
+        Ok(guard)
+    }
+
+    /// One more node, ready, that leaves with the others.
+    pub(crate) fn add(&mut self, node: &impl Borrow<Value>) -> Result<()> {
+        self.admit(vec![node.borrow().clone()])
+    }
+
+    fn admit(&mut self, mut nodes: Vec<Value>) -> Result<()> {
         for node in &mut nodes {
             let name = node.pointer("/metadata/name").and_then(Value::as_str).context("a node without name")?;
-            guard.names.push(name.to_owned());
+            self.names.push(name.to_owned());
             let metadata = node.get_mut("metadata").context("a node without metadata")?;
             let (key, value) = KWOK_ANNOTATION;
             metadata["annotations"][key] = value.into();
         }
         if nodes.is_empty() {
-            return Ok(guard);
+            return Ok(());
         }
-        admin.create(&nodes)?;
-        until("the nodes to be ready", READY_LIMIT, || guard.all_ready())?;
-        Ok(guard)
+        self.admin.create(&nodes)?;
+        until("the nodes to be ready", READY_LIMIT, || self.all_ready())
     }
 
     /// Whether every node is ready and free of the taint that new nodes carry.

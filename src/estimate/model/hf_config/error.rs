@@ -27,6 +27,15 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: String,
     },
+    /// An architecture that no reader knows and that does not describe itself as a Llama.
+    #[error(
+        "the model type `{model_type}` is not known, and the config does not describe a Llama-like model (a *ForCausalLM \
+         architecture, hidden_act silu, rms_norm_eps): its size would be a guess"
+    )]
+    UnknownType {
+        /// The model type.
+        model_type: String,
+    },
     /// A key that changes the size in a way that the reader does not know.
     #[error("{key} is not understood for model type `{model_type}`: the size of the model may depend on it")]
     UnknownKey {

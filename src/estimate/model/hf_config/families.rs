@@ -131,7 +131,11 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { types: &["smollm3", "minicpm"], tied: true, ..LLAMA },
     Family { types: &["ernie4_5"], qkv_bias: Flag::Key("use_bias", false), tied: true, ..LLAMA },
     Family { types: &["exaone"], ..LLAMA },
-    Family { types: &["baichuan"], names: Names { attention: ["W_pack", "W_pack", "W_pack", "o_proj"], ..SEPARATE }, ..LLAMA },
+    Family {
+        types: &["baichuan"],
+        names: Names { attention: ["W_pack", "W_pack", "W_pack", "o_proj"], ..SEPARATE },
+        ..LLAMA
+    },
     Family { types: &["internlm"], qkv_bias: Flag::Key("bias", true), out_bias: Flag::Key("bias", true), ..LLAMA },
     Family {
         types: &["internlm2"],
@@ -140,7 +144,12 @@ pub(super) const FAMILIES: &[Family] = &[
         out_bias: Flag::Key("bias", false),
         ..LLAMA
     },
-    Family { types: &["internlm3"], qkv_bias: Flag::Key("qkv_bias", false), out_bias: Flag::Key("bias", false), ..LLAMA },
+    Family {
+        types: &["internlm3"],
+        qkv_bias: Flag::Key("qkv_bias", false),
+        out_bias: Flag::Key("bias", false),
+        ..LLAMA
+    },
     Family { types: &["phi3"], names: PHI3, window: Window::Every, ..LLAMA },
     Family { types: &["olmo"], norm: Norm::Parameterless, ..LLAMA },
     Family { types: &["olmo2"], qk_norm: QkNorm::Full(Flag::On), ..LLAMA },
@@ -299,13 +308,7 @@ pub(super) const FAMILIES: &[Family] = &[
         ..LLAMA
     },
     Family { types: &["nemotron"], norm: Norm::ScaleAndBias, gated: false, ..LLAMA },
-    Family {
-        types: &["apertus"],
-        qk_norm: QkNorm::PerHead(Flag::On),
-        gated: false,
-        extra: 2,
-        ..LLAMA
-    },
+    Family { types: &["apertus"], qk_norm: QkNorm::PerHead(Flag::On), gated: false, extra: 2, ..LLAMA },
     // Mixtures.
     Family {
         types: &["mixtral"],

@@ -21,20 +21,14 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("num_attention_heads", &["n_head", "n_heads", "num_heads"]),
     ("num_key_value_heads", &["num_kv_heads", "n_head_kv", "kv_n_heads"]),
     ("head_dim", &["kv_channels", "attention_head_dim", "d_kv"]),
-    (
-        "intermediate_size",
-        &["n_inner", "ffn_dim", "ffn_hidden_size", "d_ff", "block_ff_dim", "ff_intermediate_size"],
-    ),
+    ("intermediate_size", &["n_inner", "ffn_dim", "ffn_hidden_size", "d_ff", "block_ff_dim", "ff_intermediate_size"]),
     ("vocab_size", &["padded_vocab_size"]),
     (
         "max_position_embeddings",
         &["n_positions", "n_ctx", "seq_length", "max_seq_len", "model_max_length", "max_sequence_length"],
     ),
     ("num_experts", &["num_local_experts", "n_routed_experts", "moe_num_experts"]),
-    (
-        "num_experts_per_tok",
-        &["num_experts_per_token", "experts_per_token", "moe_top_k", "moe_k", "top_k_experts"],
-    ),
+    ("num_experts_per_tok", &["num_experts_per_token", "experts_per_token", "moe_top_k", "moe_k", "top_k_experts"]),
     ("n_shared_experts", &["num_shared_experts", "moe_num_shared_experts"]),
     ("num_nextn_predict_layers", &["mtp_num_hidden_layers"]),
     ("torch_dtype", &["dtype"]),

@@ -80,8 +80,9 @@ fn dt_rank(keys: &Keys<'_>, hidden: u64) -> Result<u64, ConfigError> {
 pub(super) fn two(build: &Build<'_>) -> Result<(LinearState, Vec<Tensor>), ConfigError> {
     let (keys, hidden) = (build.keys, build.hidden);
     let required = |names: &[&str], named: &str| {
-        first(keys, names, 0)
-            .and_then(|size| if size == 0 { Err(keys.missing(named, "the mixer's size depends on it")) } else { Ok(size) })
+        first(keys, names, 0).and_then(|size| {
+            if size == 0 { Err(keys.missing(named, "the mixer's size depends on it")) } else { Ok(size) }
+        })
     };
     let heads = required(&["mamba_num_heads", "mamba_n_heads", "num_heads"], "mamba_num_heads")?;
     let width = required(&["mamba_head_dim", "mamba_d_head", "head_dim"], "mamba_head_dim")?;

@@ -1,8 +1,9 @@
 //! Reads a Hugging Face `config.json`, also with the language model nested (`text_config`), into a [`Model`].
 //!
 //! What an architecture stores is a row of [`families`]; the few shapes that a row cannot say have a reader each.
-//! An unknown `model_type` is read as a Llama only if every one of its keys is either one that the Llama reader uses
-//! or one that is known not to change sizes ([`neutral`]); anything else is an error that names the key.
+//! An unknown `model_type` is read as a Llama only if it describes itself as one (a `*ForCausalLM` architecture, SiLU, RMS
+//! norms) and every one of its keys is either one that the Llama reader uses or one that is known not to change sizes;
+//! anything else is an error that names the key (`neutral.rs`).
 
 mod attention;
 mod decoder;
@@ -63,7 +64,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
     let model_type = keys.text("model_type")?.or(top.text("model_type")?);
     let known = model_type.and_then(|model_type| FAMILIES.iter().find(|family| family.types.contains(&model_type)));
     let family = known.unwrap_or(&LLAMA);
-    let shown: String = model_type.unwrap_or("llama").chars().take(64).collect();
+    let shown: String = model_type.unwrap_or("(none)").chars().take(64).collect();
     let tied = match keys.value("tie_word_embeddings") {
         Some(_) => keys.flag("tie_word_embeddings", family.tied)?,
         None => top.flag("tie_word_embeddings", family.tied)?,
@@ -90,7 +91,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         tied_embeddings: tied,
         max_position_embeddings: context,
         dtype,
-        quantization: quantization::config::read(root, text),
+        quantization: quantization::config::read(root, text)?,
         layers: parts.layers,
         outer: parts.outer,
         mtp: parts.mtp,

@@ -111,6 +111,9 @@ const NEUTRAL_PARTS: &[&str] = &[
 /// Refuses keys that were not read and may change sizes: the structural ones, and of an unknown model type all that
 /// are not known to be neutral.
 pub(super) fn check(keys: &Keys<'_>, model_type: &str, known: bool) -> Result<(), ConfigError> {
+    if !known && !looks_like_llama(keys) {
+        return Err(ConfigError::UnknownType { model_type: model_type.to_owned() });
+    }
     for (key, value) in keys.unread() {
         let refused = if known { STRUCTURAL.contains(&key) } else { !neutral(key) };
         if refused && says_something(value) {
@@ -119,6 +122,14 @@ pub(super) fn check(keys: &Keys<'_>, model_type: &str, known: bool) -> Result<()
         }
     }
     Ok(())
+}
+
+/// What an unknown model type must say of itself to be read as a Llama: a causal language model, SiLU (which means
+/// gated), RMS norms.
+fn looks_like_llama(keys: &Keys<'_>) -> bool {
+    let causal = keys.value("architectures").and_then(|list| list.get(0)?.as_str()).unwrap_or_default();
+    let activation = keys.value("hidden_act").and_then(Value::as_str);
+    causal.ends_with("ForCausalLM") && activation == Some("silu") && keys.has("rms_norm_eps")
 }
 
 fn neutral(key: &str) -> bool {

@@ -1,6 +1,8 @@
 //! Weight quantization: which tensors it touches and how many bytes an element then takes, scales included.
 
 pub(super) mod config;
+mod ignored;
+mod names;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,27 +31,29 @@ pub enum Scales {
     /// None, or too few to matter (per-tensor scales).
     None,
     /// `bytes` for every output row (channel-wise).
-    PerRow { bytes: f64 },
+    PerRow {
+        /// Bytes per row.
+        bytes: f64,
+    },
     /// `bytes` for every group of `group` elements along a row.
-    PerGroup { group: u64, bytes: f64 },
+    PerGroup {
+        /// Elements.
+        group: u64,
+        /// Bytes per group.
+        bytes: f64,
+    },
     /// `bytes` for every block of `rows × cols` (DeepSeek FP8: 128 × 128, 4 bytes).
-    PerBlock { rows: u64, cols: u64, bytes: f64 },
+    PerBlock {
+        /// Rows of a block.
+        rows: u64,
+        /// Columns of a block.
+        cols: u64,
+        /// Bytes per block.
+        bytes: f64,
+    },
 }
 
 impl Quantization {
-    /// A quantization by the name that users write.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        let (bits, scales) = match name {
-            "awq" | "gptq" => (4.0, Scales::PerGroup { group: 128, bytes: 2.5 }),
-            "fp8" | "int8" => (8.0, Scales::None),
-            "nf4" => (4.0, Scales::PerGroup { group: 64, bytes: 4.0 }),
-            _ => return None,
-        };
-        let name = name.to_owned();
-        Some(Self { name, bits, scales, ignored: Vec::new(), experts_only: false, whole_file: false })
-    }
-
     /// Whether this quantization touches the tensor.
     #[must_use]
     pub fn covers(&self, tensor: &Tensor) -> bool {

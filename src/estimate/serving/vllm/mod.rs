@@ -1,6 +1,6 @@
 //! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
 
-mod activation;
+pub(super) mod activation;
 mod pool;
 mod rules;
 
@@ -151,27 +151,31 @@ impl<'a> Plan<'a> {
     }
 
     fn activations(&self, stage: &Stage<'_>) -> Interval {
-        let version = self.workload.engine.version;
-        let peak = |rules: &Rules, tokens: u64, sequences: u64| {
+        let peak = |rules: &Rules, sampler: f64| {
+            let tokens = if self.context <= rules.unchunked { self.context.max(self.tokens) } else { self.tokens };
             let profile = activation::Profile {
                 tokens: tokens as f64,
-                sequences: sequences as f64,
+                sequences: self.sequences as f64,
                 element: self.element.bytes(),
-                sampler: rules.sampler,
+                sampler,
                 tensor: self.workload.parallelism.tensor as f64,
                 expert: self.workload.parallelism.expert as f64,
             };
             activation::peak(self.model, stage, &profile)
         };
-        let peaks = rules::candidates(version).iter().map(|rules| peak(rules, self.tokens, self.sequences));
-        let (low, high) = peaks.fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p), high.max(p)));
-        let likely = peak(self.rules, self.tokens, self.sequences);
-        Interval::new(Bytes::from_f64(low * 0.75), Bytes::from_f64(likely), Bytes::from_f64(high * 1.15))
+        let version = self.workload.engine.version;
+        let bounds = rules::candidates(version).iter().map(|rules| {
+            let [low, _, high] = rules.sampler;
+            (peak(rules, low), peak(rules, high))
+        });
+        let (low, high) = bounds.fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p.0), high.max(p.1)));
+        let likely = peak(self.rules, self.rules.sampler[1]);
+        Interval::new(Bytes::from_f64(low * 0.9), Bytes::from_f64(likely), Bytes::from_f64(high * 1.1))
     }
 
     fn non_torch(&self) -> Interval {
         let split = &self.workload.parallelism;
-        let (low, likely, high) = rules::non_torch(split.tensor, split.pipeline, self.device);
+        let [low, likely, high] = rules::non_torch(self.rules, split.tensor, split.pipeline, self.device);
         Interval::new(Bytes::from_gib(low), Bytes::from_gib(likely), Bytes::from_gib(high))
     }
 

@@ -9,8 +9,13 @@ pub struct Rules {
     pub since: Version,
     /// Default of `--gpu-memory-utilization`.
     pub memory_fraction: f64,
-    /// Bytes that the sampler's profile run holds per logit, beside the logit itself in the model's format.
-    pub sampler: f64,
+    /// Bytes that the sampler's profile run holds per logit, beside the logit itself in the model's format: lowest,
+    /// usual and highest seen (a cold compile cache raises recent versions).
+    pub sampler: [f64; 3],
+    /// Contexts up to this length are prefilled in one step: the profile run has as many tokens.
+    pub unchunked: u64,
+    /// Growth of memory outside torch on one GPU, GiB: lowest, usual, highest seen.
+    pub outside: [f64; 3],
     /// An estimate of CUDA graph memory is subtracted from the budget.
     pub graphs_in_budget: bool,
     /// "GPU KV cache size" is concurrency × context (else blocks / groups × block size).
@@ -30,25 +35,31 @@ pub const RULES: [Rules; 6] = [
     Rules {
         since: v(0),
         memory_fraction: 0.9,
-        sampler: 5.0,
+        sampler: [3.0, 5.0, 8.0],
+        unchunked: 32_768,
+        outside: [0.0, 0.12, 1.8],
         graphs_in_budget: false,
         tokens_by_concurrency: false,
         state_pages: 1,
-        source: "V0 logs of 0.6 and 0.7: Llama-3.1-8B on A10G (0.22 GiB) and 80 GB cards",
+        source: "V0 logs of 0.6 and 0.7: Llama-3.1-8B on A10G (0.22 GiB) and RTX 3090 (2.07 GiB at 20,000 tokens)",
     },
     Rules {
         since: v(8),
         memory_fraction: 0.9,
-        sampler: 26.0,
+        sampler: [6.0, 9.0, 26.0],
+        unchunked: 0,
+        outside: [0.0, 0.1, 0.3],
         graphs_in_budget: false,
         tokens_by_concurrency: false,
         state_pages: 1,
-        source: "V1 logs of 0.8 to 0.10: Qwen2.5-7B-AWQ (1.04 GiB at 256 sequences)",
+        source: "V1 logs of 0.10: Qwen3-0.6B on A100 (0.4 GiB at 256 sequences); Qwen2.5-7B-AWQ (1.04 GiB) bounds it",
     },
     Rules {
         since: v(11),
         memory_fraction: 0.9,
-        sampler: 36.1,
+        sampler: [22.0, 36.1, 40.0],
+        unchunked: 0,
+        outside: [0.0, 0.06, 0.3],
         graphs_in_budget: false,
         tokens_by_concurrency: false,
         state_pages: 1,
@@ -57,7 +68,9 @@ pub const RULES: [Rules; 6] = [
     Rules {
         since: v(17),
         memory_fraction: 0.9,
-        sampler: 12.55,
+        sampler: [10.5, 12.55, 14.0],
+        unchunked: 0,
+        outside: [0.1, 0.25, 0.5],
         graphs_in_budget: false,
         tokens_by_concurrency: false,
         state_pages: 2,
@@ -66,7 +79,9 @@ pub const RULES: [Rules; 6] = [
     Rules {
         since: v(21),
         memory_fraction: 0.9,
-        sampler: 12.55,
+        sampler: [5.0, 12.55, 16.0],
+        unchunked: 0,
+        outside: [0.1, 0.25, 0.5],
         graphs_in_budget: true,
         tokens_by_concurrency: false,
         state_pages: 2,
@@ -75,11 +90,13 @@ pub const RULES: [Rules; 6] = [
     Rules {
         since: v(26),
         memory_fraction: 0.92,
-        sampler: 7.0,
+        sampler: [2.5, 7.0, 16.0],
+        unchunked: 0,
+        outside: [0.02, 0.25, 0.6],
         graphs_in_budget: true,
         tokens_by_concurrency: true,
         state_pages: 2,
-        source: "logs of 0.26 to 0.29: Llama-3.1-8B on 80 GB (1.21 GiB without graphs)",
+        source: "logs of 0.26 to 0.29: Llama-3.1-8B on 80 GB (1.21 GiB without graphs), Qwen2.5-3B (0.22 warm, 0.67 cold)",
     },
 ];
 
@@ -125,14 +142,15 @@ pub fn batch_defaults(device: &crate::estimate::Device) -> BatchDefaults {
 
 /// Growth of memory outside torch between start-up snapshot and profile, GiB: low, likely, high.
 #[must_use]
-pub fn non_torch(tensor: u64, pipeline: u64, device: &crate::estimate::Device) -> (f64, f64, f64) {
+pub fn non_torch(rules: &Rules, tensor: u64, pipeline: u64, device: &crate::estimate::Device) -> [f64; 3] {
     // Cards with NVLink get symmetric-memory and all-reduce workspaces; PCIe cards only NCCL's channels.
     let linked = ["SXM", "HBM3", "H200", "B200", "B300", "GB200", "GB300", "NVL"];
-    match (tensor, pipeline) {
-        (1, 1) => (0.02, 0.25, 0.5),
-        (1, _) => (0.02, 0.07, 0.6),
-        (2, _) if linked.iter().any(|name| device.product.contains(name)) => (1.3, 2.07, 2.3),
-        (_, _) if linked.iter().any(|name| device.product.contains(name)) => (1.3, 2.17, 2.5),
-        (_, _) => (0.2, 0.5, 2.2),
+    let linked = linked.iter().any(|name| device.product.contains(name));
+    match (tensor, pipeline, linked) {
+        (1, 1, _) => rules.outside,
+        (1, _, _) => [0.02, 0.07, 0.6],
+        (2, _, true) => [0.4, 2.07, 2.3],
+        (_, _, true) => [0.4, 2.17, 2.5],
+        (_, _, false) => [0.1, 0.5, 2.2],
     }
 }

@@ -1,0 +1,458 @@
+//! Enough of the shell to find the command that a `sh -c` string ends up running, with the pod's own environment.
+//!
+//! What cannot be known (command substitution, a variable from a Secret, an unset variable that the image may set) stays
+//! in the word as a mark, so that only the setting that it belongs to becomes unknown.
+
+use std::collections::BTreeMap;
+
+use crate::spec::pod::Container;
+
+/// Opens a mark; the text up to [`CLOSE`] is what was written. Private-use characters: no command line holds them.
+const OPEN: char = '\u{E000}';
+const CLOSE: char = '\u{E001}';
+/// Longest script that is read, bytes: a Kubernetes object holds at most 1.5 MiB.
+const LONGEST: usize = 512 * 1024;
+/// Most words of one container's command lines.
+const MAX_WORDS: usize = 20_000;
+/// Longest value after expansion: `$(A)$(A)` over and over must not grow without bound.
+const MAX_VALUE: usize = 64 * 1024;
+
+/// A word that cannot be known, as it was written.
+pub(super) fn mark(written: &str) -> String {
+    format!("{OPEN}{written}{CLOSE}")
+}
+
+/// Whether every character of the word is known.
+pub(super) fn is_known(word: &str) -> bool {
+    !word.contains(OPEN)
+}
+
+/// The word as it was written, for messages.
+pub(super) fn written(word: &str) -> String {
+    word.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect()
+}
+
+/// What is known of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Var<'a> {
+    /// Its value.
+    Known(&'a str),
+    /// Set, or possibly set, to something that is not seen here.
+    Unknown,
+    /// Not set by the pod.
+    Unset,
+}
+
+/// The variables that a command sees.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Env {
+    /// Values; `None` where the value comes from elsewhere.
+    vars: BTreeMap<String, Option<String>>,
+    /// Whole ConfigMaps or Secrets are imported.
+    open: bool,
+    /// `$@`, `$1`...
+    positional: Vec<String>,
+}
+
+impl Env {
+    /// The container's own environment; values may refer to earlier ones.
+    pub(super) fn of(container: &Container) -> Self {
+        let mut env = Self { open: container.env_from, ..Self::default() };
+        for var in &container.env {
+            let value = match (&var.value, var.from_elsewhere) {
+                (_, true) => None,
+                (Some(value), false) => Some(env.expand(value)).filter(|value| is_known(value)),
+                (None, false) => Some(String::new()),
+            };
+            env.vars.insert(var.name.clone(), value);
+        }
+        env
+    }
+
+    /// What is known of a variable.
+    pub(super) fn get(&self, name: &str) -> Var<'_> {
+        match self.vars.get(name) {
+            Some(Some(value)) => Var::Known(value),
+            Some(None) => Var::Unknown,
+            None if self.open => Var::Unknown,
+            None => Var::Unset,
+        }
+    }
+
+    /// The name is not listed: it could only come from an imported ConfigMap or Secret.
+    pub(super) fn is_imported_only(&self, name: &str) -> bool {
+        !self.vars.contains_key(name)
+    }
+
+    /// Kubernetes' own expansion: `$(NAME)`, `$$` for a dollar sign; a name that is not set stays as it is.
+    pub(super) fn expand(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            let (before, from) = rest.split_at(at);
+            out.push_str(before);
+            if let Some(after) = from.strip_prefix("$$") {
+                out.push('$');
+                rest = after;
+            } else if let Some((name, after)) = from.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
+                match self.get(name) {
+                    Var::Known(value) => out.push_str(value),
+                    Var::Unknown => out.push_str(&mark(&format!("$({name})"))),
+                    Var::Unset => out.extend(["$(", name, ")"]),
+                }
+                rest = after;
+            } else {
+                out.push('$');
+                rest = from.get(1..).unwrap_or_default();
+            }
+            if out.len() > MAX_VALUE.max(text.len()) {
+                return mark("a value that is too long");
+            }
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+/// The commands of a script, in order, and the environment after its assignments.
+///
+/// # Errors
+/// What cannot be read: an open quote, a script that is too long.
+pub(super) fn script(text: &str, env: &Env, positional: &[String]) -> Result<(Vec<Vec<String>>, Env), String> {
+    if text.len() > LONGEST {
+        return Err(format!("the shell script is longer than {} KiB", LONGEST / 1024));
+    }
+    let mut env = env.clone();
+    env.positional = positional.to_vec();
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, env, ..Parser::default() };
+    parser.run()?;
+    Ok((parser.commands, parser.env))
+}
+
+#[derive(Default)]
+struct Parser {
+    chars: Vec<char>,
+    at: usize,
+    env: Env,
+    commands: Vec<Vec<String>>,
+    words: Vec<String>,
+    word: String,
+    /// A word has begun, be it empty (`""`).
+    begun: bool,
+    /// The next word belongs to a redirection.
+    redirected: bool,
+    /// Delimiters of here-documents whose bodies follow the line.
+    heredocs: Vec<String>,
+    /// The next word is the delimiter of a here-document.
+    heredoc_next: bool,
+    total: usize,
+}
+
+impl Parser {
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek(0)?;
+        self.at += 1;
+        Some(c)
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        while let Some(c) = self.next() {
+            match c {
+                '\\' => self.escape(),
+                '\'' => self.single_quoted()?,
+                '"' => self.double_quoted()?,
+                '$' => self.dollar(false),
+                '`' => self.backticks(),
+                '#' if !self.begun => self.comment(),
+                '\n' => {
+                    self.end_command();
+                    self.skip_heredocs();
+                }
+                c if c.is_whitespace() => self.end_word(),
+                '&' if self.peek(0) == Some('>') => self.end_word(),
+                ';' | '&' | '|' | '(' | ')' => self.end_command(),
+                '<' | '>' => self.redirect(c),
+                c => self.push(c),
+            }
+            if self.total > MAX_WORDS {
+                return Err(format!("the shell script has more than {MAX_WORDS} words"));
+            }
+        }
+        self.end_command();
+        Ok(())
+    }
+
+    fn push(&mut self, c: char) {
+        self.word.push(c);
+        self.begun = true;
+    }
+
+    fn push_str(&mut self, text: &str) {
+        self.word.push_str(text);
+        self.begun = true;
+    }
+
+    fn escape(&mut self) {
+        match self.next() {
+            Some('\n') | None => {}
+            Some('\r') if self.peek(0) == Some('\n') => self.at += 1,
+            Some(c) => self.push(c),
+        }
+    }
+
+    fn single_quoted(&mut self) -> Result<(), String> {
+        self.begun = true;
+        loop {
+            match self.next() {
+                Some('\'') => return Ok(()),
+                Some(c) => self.word.push(c),
+                None => return Err("the shell script has an open single quote".to_owned()),
+            }
+        }
+    }
+
+    fn double_quoted(&mut self) -> Result<(), String> {
+        self.begun = true;
+        loop {
+            match self.next() {
+                Some('"') => return Ok(()),
+                Some('$') => self.dollar(true),
+                Some('`') => self.backticks(),
+                Some('\\') => match self.next() {
+                    Some('\n') | None => {}
+                    Some(c @ ('"' | '\\' | '$' | '`')) => self.word.push(c),
+                    Some(c) => self.word.extend(['\\', c]),
+                },
+                Some(c) => self.word.push(c),
+                None => return Err("the shell script has an open double quote".to_owned()),
+            }
+        }
+    }
+
+    fn comment(&mut self) {
+        while self.peek(0).is_some_and(|c| c != '\n') {
+            self.at += 1;
+        }
+    }
+
+    fn backticks(&mut self) {
+        let start = self.at;
+        while self.next().is_some_and(|c| c != '`') {}
+        let inner: String = self.chars.get(start..self.at).unwrap_or_default().iter().collect();
+        self.push_str(&mark(&format!("`{inner}")));
+    }
+
+    /// Skips to the bracket that closes the one just read; gives what is between.
+    fn bracketed(&mut self, open: char, close: char) -> String {
+        let start = self.at;
+        let mut depth = 1_usize;
+        while let Some(c) = self.next() {
+            if c == '\\' {
+                self.at += 1;
+            } else if c == open {
+                depth += 1;
+            } else if c == close {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+        }
+        let end = self.at.saturating_sub(usize::from(depth == 0));
+        self.chars.get(start..end.max(start)).unwrap_or_default().iter().collect()
+    }
+
+    fn dollar(&mut self, quoted: bool) {
+        match self.peek(0) {
+            Some('(') => {
+                self.at += 1;
+                let inner = self.bracketed('(', ')');
+                self.push_str(&mark(&format!("$({inner})")));
+            }
+            Some('{') => {
+                self.at += 1;
+                let inner = self.bracketed('{', '}');
+                let value = self.parameter(&inner);
+                self.insert(&value, quoted);
+            }
+            Some('@' | '*') => {
+                self.at += 1;
+                self.all_positional();
+            }
+            Some(c) if c == '_' || c.is_ascii_alphanumeric() => {
+                let digits_only = c.is_ascii_digit();
+                let mut name = String::new();
+                while let Some(c) = self.peek(0).filter(|c| *c == '_' || c.is_ascii_alphanumeric()) {
+                    name.push(c);
+                    self.at += 1;
+                    if digits_only {
+                        break;
+                    }
+                }
+                let value = self.lookup(&name).unwrap_or_else(|| mark(&format!("${name}")));
+                self.insert(&value, quoted);
+            }
+            Some('$' | '?' | '!' | '#' | '-') => {
+                self.at += 1;
+                self.push_str(&mark("$?"));
+            }
+            _ => self.push('$'),
+        }
+    }
+
+    /// `"$@"`: every argument a word of its own.
+    fn all_positional(&mut self) {
+        for (index, word) in self.env.positional.clone().iter().enumerate() {
+            if index > 0 {
+                self.end_word();
+            }
+            self.push_str(word);
+        }
+    }
+
+    /// The value of a variable or positional parameter; a mark where it is not known, `None` where it is not set.
+    fn lookup(&self, name: &str) -> Option<String> {
+        if let Ok(position) = name.parse::<usize>() {
+            return position.checked_sub(1).and_then(|index| self.env.positional.get(index)).cloned();
+        }
+        match self.env.get(name) {
+            Var::Known(value) => Some(value.to_owned()),
+            Var::Unknown => Some(mark(&format!("${name}"))),
+            Var::Unset => None,
+        }
+    }
+
+    /// `NAME`, `NAME:-word`, `NAME-word`, `NAME:=word`, `NAME:+word`; everything else cannot be known.
+    fn parameter(&self, inner: &str) -> String {
+        let unknown = || mark(&format!("${{{inner}}}"));
+        let end = inner.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(inner.len());
+        let (name, operator) = inner.split_at(end);
+        let value = self.lookup(name);
+        let word = |text: &str| {
+            let text = text.trim_matches(['"', '\'']);
+            if text.contains(['$', '`', '\\']) { unknown() } else { text.to_owned() }
+        };
+        if name.is_empty() {
+            return unknown();
+        }
+        let filled = value.as_ref().is_some_and(|value| !value.is_empty());
+        for (symbol, counts) in [(":-", filled), (":=", filled), ("-", value.is_some()), ("=", value.is_some())] {
+            if let Some(default) = operator.strip_prefix(symbol) {
+                return value.filter(|_| counts).unwrap_or_else(|| word(default));
+            }
+        }
+        if let Some(alternative) = operator.strip_prefix(":+") {
+            return match value {
+                Some(value) if !is_known(&value) => unknown(),
+                _ if filled => word(alternative),
+                _ => String::new(),
+            };
+        }
+        match (operator, value) {
+            ("", Some(value)) => value,
+            (required, Some(value)) if required.starts_with(":?") => value,
+            _ => unknown(),
+        }
+    }
+
+    /// Puts an expanded value into the word; outside quotes it is split at white space.
+    fn insert(&mut self, value: &str, quoted: bool) {
+        if self.word.len() + value.len() > MAX_VALUE {
+            self.push_str(&mark("a value that is too long"));
+        } else if quoted || !is_known(value) {
+            self.push_str(value);
+        } else {
+            for (index, part) in value.split_whitespace().enumerate() {
+                if index > 0 || (value.starts_with(char::is_whitespace) && self.begun) {
+                    self.end_word();
+                }
+                self.push_str(part);
+            }
+            if value.ends_with(char::is_whitespace) {
+                self.end_word();
+            }
+        }
+    }
+
+    fn redirect(&mut self, first: char) {
+        // `2>` names a descriptor, not a word.
+        if self.begun && !self.word.is_empty() && self.word.chars().all(|c| c.is_ascii_digit()) {
+            self.word.clear();
+            self.begun = false;
+        }
+        self.end_word();
+        let mut operator = String::from(first);
+        while let Some(c) = self.peek(0).filter(|c| matches!(c, '<' | '>' | '&' | '|')) {
+            operator.push(c);
+            self.at += 1;
+        }
+        self.heredoc_next = operator == "<<";
+        if self.heredoc_next && self.peek(0) == Some('-') {
+            self.at += 1;
+        }
+        self.redirected = true;
+    }
+
+    fn skip_heredocs(&mut self) {
+        for delimiter in std::mem::take(&mut self.heredocs) {
+            while self.at < self.chars.len() {
+                let start = self.at;
+                while self.next().is_some_and(|c| c != '\n') {}
+                let line: String = self.chars.get(start..self.at).unwrap_or_default().iter().collect();
+                if line.trim() == delimiter {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn end_word(&mut self) {
+        if !self.begun {
+            return;
+        }
+        self.begun = false;
+        let word = std::mem::take(&mut self.word);
+        if std::mem::take(&mut self.redirected) {
+            if std::mem::take(&mut self.heredoc_next) {
+                self.heredocs.push(word);
+            }
+            return;
+        }
+        self.total += 1;
+        self.words.push(word);
+    }
+
+    fn end_command(&mut self) {
+        self.end_word();
+        self.redirected = false;
+        let words = std::mem::take(&mut self.words);
+        let export =
+            words.first().is_some_and(|word| matches!(word.as_str(), "export" | "declare" | "local" | "readonly"));
+        let assignments = words.iter().skip(usize::from(export)).map_while(|word| assignment(word)).count();
+        for word in words.iter().skip(usize::from(export)).take(assignments) {
+            if let Some((name, value)) = assignment(word) {
+                let value = Some(value.to_owned()).filter(|value| is_known(value));
+                self.env.vars.insert(name.to_owned(), value);
+            }
+        }
+        let command: Vec<String> = words.into_iter().skip(assignments).collect();
+        if !export && !command.is_empty() {
+            self.commands.push(command);
+        }
+    }
+}
+
+/// `NAME=value`.
+pub(super) fn assignment(word: &str) -> Option<(&str, &str)> {
+    let (name, value) = word.split_once('=')?;
+    let mut chars = name.chars();
+    let starts = chars.next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
+    (starts && chars.all(|c| c == '_' || c.is_ascii_alphanumeric())).then_some((name, value))
+}
+
+#[cfg(test)]
+mod tests;
