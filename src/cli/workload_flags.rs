@@ -55,14 +55,14 @@ pub(super) struct RunArgs {
     /// `auto`: exact for known architectures; `reference`: the plain formula without overheads
     #[arg(long, value_parser = values::method(), default_value = "auto")]
     pub method: Method,
-    /// Number format of weights and activations
-    #[arg(long, value_parser = values::dtype(), hide_possible_values = true)]
+    /// Number format of weights and activations: auto (the model's own), fp32, fp16, bf16, fp8, int8, int4, fp4
+    #[arg(long, value_name = "FORMAT", value_parser = values::dtype(), hide_possible_values = true)]
     pub dtype: Option<DTypeOrAuto>,
     /// Weight quantization: awq, gptq, fp8, nvfp4, mxfp4, int8, nf4, none, or a GGUF type such as `q4_k_m`
     #[arg(long, value_name = "NAME")]
     pub quantization: Option<String>,
-    /// Number format of the KV cache
-    #[arg(long, value_parser = values::dtype(), hide_possible_values = true)]
+    /// Number format of the KV cache: auto, fp16, bf16, fp8, ...
+    #[arg(long, value_name = "FORMAT", value_parser = values::dtype(), hide_possible_values = true)]
     pub kv_cache_dtype: Option<DTypeOrAuto>,
     /// Longest context, or sequence length in training, in tokens
     #[arg(long, value_name = "TOKENS", value_parser = values::positive, allow_negative_numbers = true)]

@@ -200,8 +200,8 @@ pub(crate) fn without_fixes(message: &str) -> &str {
 /// What to change, what is then needed where, and what it costs.
 pub(crate) fn fix(fix: &Fix) -> String {
     let change = |change: &crate::decide::report::Change| {
-        let from = if change.from.is_empty() { "unset" } else { &change.from };
-        format!("{} {from} → {}", change.path, change.to)
+        let from = if change.from.is_empty() { String::new() } else { format!("{} ", change.from) };
+        format!("{} {from}→ {}", change.path, change.to)
     };
     let changes: Vec<String> = fix.changes.iter().map(change).collect();
     let cost = if fix.cost.is_empty() { String::new() } else { format!(" ({})", fix.cost) };
