@@ -1,13 +1,17 @@
 //! What every request can see.
 
+use std::time::Instant;
+
 use tokio::sync::Semaphore;
 
+use super::handler::{self, Endpoint};
 use super::health::Health;
 use super::limits::MAX_REQUESTS;
 use super::tls::Certificate;
 use super::workloads::Workloads;
 use crate::cluster::Cluster;
 use crate::config::PolicyFile;
+use crate::spec::review::ReviewError;
 use crate::telemetry::Metrics;
 
 /// Shared by all connections.
@@ -35,5 +39,13 @@ impl App {
     pub fn new(metrics: Metrics, policy: PolicyFile, cluster: Cluster, certificate: Certificate) -> Self {
         let (health, slots) = (Health::default(), Semaphore::new(MAX_REQUESTS));
         Self { metrics, policy, cluster, certificate, workloads: Workloads::default(), health, slots }
+    }
+
+    /// Answers a validating review as the endpoint does, counted and logged, without the network.
+    ///
+    /// # Errors
+    /// When the body is no review.
+    pub fn validate(&self, body: &[u8]) -> Result<Vec<u8>, ReviewError> {
+        handler::judge(Endpoint::Validate, self, body, Instant::now())
     }
 }

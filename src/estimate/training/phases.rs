@@ -74,7 +74,7 @@ impl<'a> Footprint<'a> {
             .adapters
             .as_ref()
             .map_or((plan.policy.gradient, plan.policy.reduce), |adapters| (adapters.width, adapters.width));
-        let divided = Gradients::divided(plan.sharding);
+        let divided = Gradients::divided(plan.sharding) && !plan.defers_reduction();
         let shards = if divided { (plan.shards, plan.expert_shards) } else { (1.0, 1.0) };
         // One divisor that gives the same bytes as dividing dense and expert gradients apart.
         let effective = if trainable.total() > 0.0 { trainable.total() / trainable.over(shards) } else { 1.0 };
@@ -86,6 +86,7 @@ impl<'a> Footprint<'a> {
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
+            held: plan.habits.held_logits && !plan.kernels.fused && !plan.frugal,
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
             in_place: plan.family == Family::Megatron,
