@@ -122,11 +122,7 @@ pub(super) fn evaluate(
 
 impl Rank<'_> {
     fn log(&self) -> Vec<String> {
-        let buffers = [
-            ("model", Bytes::from_f64(self.weights)),
-            ("KV", self.cache.likely),
-            ("RS", self.state.likely),
-        ];
+        let buffers = [("model", Bytes::from_f64(self.weights)), ("KV", self.cache.likely), ("RS", self.state.likely)];
         let named = buffers.iter().filter(|(_, bytes)| *bytes > Bytes::ZERO);
         named.map(|(name, bytes)| format!("CUDA0 {name} buffer size = {:.2} MiB", bytes.gib() * 1024.0)).collect()
     }
