@@ -146,7 +146,7 @@ fn moved_to(mut object: Value, namespace: &str) -> Value {
     if object["metadata"]["namespace"].is_string() {
         object["metadata"]["namespace"] = namespace.into();
     }
-    for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+    for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
         subject["namespace"] = namespace.into();
     }
     object

@@ -40,15 +40,19 @@ pub(crate) fn post(
     )?;
     // A server that refuses a body by its declared size stops reading: the rest cannot be written, the answer is there.
     let _ = stream.write_all(body).and_then(|()| stream.flush());
-    answer(&mut stream)
+    answer(stream)
 }
 
-/// Reads what is there, also where the server hangs up without a farewell.
-fn answer(stream: &mut impl Read) -> Result<(u16, String)> {
+/// Reads what is there, without a word to a server that may have hung up.
+fn answer(mut stream: StreamOwned<ClientConnection, TcpStream>) -> Result<(u16, String)> {
     let mut bytes = Vec::new();
-    let ended = stream.read_to_end(&mut bytes);
+    while stream.conn.read_tls(&mut stream.sock).is_ok_and(|read| read > 0) {
+        stream.conn.process_new_packets()?;
+        // The end of what has arrived so far is an error here, and none.
+        let _ = stream.conn.reader().read_to_end(&mut bytes);
+    }
     let text = String::from_utf8(bytes).context("an answer that is not text")?;
-    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no answer ({ended:?})"))?;
+    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no answer in {text:?}"))?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).context("an answer without status")?;
     Ok((status, body.to_owned()))
 }
