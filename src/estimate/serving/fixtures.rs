@@ -21,15 +21,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) const LLAMA_8B: Self = Self {
-        hidden: 4096,
-        layers: 32,
-        heads: 32,
-        kv_heads: 8,
-        head_dim: 128,
-        intermediate: 14_336,
-        vocab: 128_256,
-    };
+    pub(super) const LLAMA_8B: Self =
+        Self { hidden: 4096, layers: 32, heads: 32, kv_heads: 8, head_dim: 128, intermediate: 14_336, vocab: 128_256 };
 
     pub(super) const fn attention(&self) -> Heads {
         let (heads, kv_heads) = (self.heads, self.kv_heads);

@@ -5,10 +5,10 @@ use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
 use crate::estimate::memory::kv_cache::{CacheFormat, LayerCache};
 use crate::estimate::memory::weights::Storage;
-use crate::estimate::model::{LayerGroup, Mlp, Model};
+use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
-use crate::estimate::workload::{Parallelism, Workload};
+use crate::estimate::workload::{EngineName, Parallelism, Workload};
 use crate::estimate::{Device, EstimateError, Term, TermName};
 
 /// Memory that the loader leaves with the allocator beside the tensors, GiB: low, likely, high.
@@ -29,6 +29,8 @@ pub(super) struct Formats<'a> {
     partition: Option<&'a [u64]>,
     offload: Bytes,
     drafts: bool,
+    /// The engine computes latent attention with absorbed projections and keeps copies of them.
+    absorbs: bool,
 }
 
 /// One rank of one pipeline stage before any rule of an engine.
@@ -69,6 +71,7 @@ impl<'a> Formats<'a> {
             partition: engine.layer_partition.as_deref(),
             offload: engine.cpu_offload,
             drafts: engine.speculative_tokens > 0,
+            absorbs: engine.name == EngineName::Sglang,
         }
     }
 
@@ -84,7 +87,7 @@ impl<'a> Formats<'a> {
     fn rank(&self, stage: Stage<'a>) -> Rank<'a> {
         let drafts: &[LayerGroup] = if self.drafts && stage.is_last() { &self.model.mtp } else { &[] };
         let draft_bytes: Bytes = drafts.iter().map(|group| self.storage.layer(group).times(group.count)).sum();
-        let bytes = self.storage.stage(self.model, &stage) + draft_bytes - self.offload;
+        let bytes = self.storage.stage(self.model, &stage) + draft_bytes + self.absorbed(&stage) - self.offload;
         let weights = if self.storage.quantization.is_some() {
             Interval::spread(bytes, 0.02, 0.03)
         } else {
@@ -94,6 +97,18 @@ impl<'a> Formats<'a> {
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
         let caches = layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
         Rank { weights: weights + gib(LOADER), caches, stage }
+    }
+
+    /// Copies of the latent's up-projections that are folded into queries and outputs, in 16 bit.
+    fn absorbed(&self, stage: &Stage<'_>) -> Bytes {
+        let each = |group: &LayerGroup| match group.attention {
+            Attention::Latent { heads, latent, nope, value, .. } if self.absorbs => {
+                heads as f64 * (nope as f64 + value as f64) * latent as f64 * self.element.bytes()
+            }
+            _ => 0.0,
+        };
+        let all: f64 = stage.layers.iter().map(|(n, group)| *n as f64 * each(group)).sum();
+        Bytes::from_f64(all / self.storage.parallelism.tensor as f64)
     }
 
     /// A forward pass of `tokens` tokens with logits of `rows` sequences at `sampler` bytes each beside the logit.
@@ -181,9 +196,9 @@ pub(super) fn terms(addends: Vec<Addend>) -> Vec<Term> {
 }
 
 /// The weights' addend.
-pub(super) fn weights(rank: &Rank<'_>, split: &Parallelism) -> Addend {
+pub(super) fn weights(bytes: Interval, split: &Parallelism) -> Addend {
     let formula = format!("stored tensors / tensor parallel {}", split.tensor);
-    (TermName::Weights, rank.weights, Provenance::Exact, formula)
+    (TermName::Weights, bytes, Provenance::Exact, formula)
 }
 
 /// Sum of all terms.

@@ -157,7 +157,7 @@ impl Plan<'_> {
         let cache = Interval::new(cache.low, cache.likely, cache.likely);
         let graphs = if self.workload.engine.enforce_eager { Interval::ZERO } else { server::gib(GRAPHS) };
         server::terms(vec![
-            server::weights(rank, &self.workload.parallelism),
+            server::weights(rank.weights, &self.workload.parallelism),
             (
                 TermName::KvCache,
                 cache,

@@ -5,7 +5,7 @@
 
 use super::server::{self, Formats, Rank};
 use crate::estimate::interval::{Interval, Provenance};
-use crate::estimate::model::Model;
+use crate::estimate::model::{Model, TensorKind};
 use crate::estimate::units::Bytes;
 use crate::estimate::workload::{Version, Workload};
 use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
@@ -14,22 +14,55 @@ use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingD
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Rules {
     since: Version,
-    /// `max_batch_size` and `max_num_tokens` where they are not given.
+    /// `max_batch_size` where it is not given.
     batch: u64,
-    tokens: u64,
+    /// `max_num_tokens` where it is not given.
+    tokens: Tokens,
     /// Bytes that decoder and runtime keep for every logit of a full batch.
     decoder: f64,
     /// Tokens of a KV block.
     block: u64,
+    /// Engines keep a tied head beside the embedding (built without embedding sharing, the default).
+    untied: bool,
 }
 
-/// Oldest first. The decoder's bytes: 4.35 GB and 1.14 GB of runtime buffers for 2048 sequences of a vocabulary of
+/// Tokens that workspaces are sized for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Tokens {
+    /// So many.
+    Most(u64),
+    /// Every sequence of a full batch with a padded prompt of so many.
+    Prompts(u64),
+}
+
+/// Oldest first. Engines of the first versions were built for padded prompts (`max_input_len` 1024). The decoder's bytes: 4.35 GB and 1.14 GB of runtime buffers for 2048 sequences of a vocabulary of
 /// 256,000 (`trtllm-bench`); the PyTorch backend samples on fp32 logits and their probabilities.
 const RULES: [Rules; 4] = [
-    Rules { since: Version([0, 0, 0]), batch: 8, tokens: 8192, decoder: 10.4, block: 128 },
-    Rules { since: Version([0, 9, 0]), batch: 256, tokens: 8192, decoder: 10.4, block: 64 },
-    Rules { since: Version([0, 13, 0]), batch: 2048, tokens: 8192, decoder: 10.4, block: 64 },
-    Rules { since: Version([1, 0, 0]), batch: 2048, tokens: 8192, decoder: 8.0, block: 32 },
+    Rules {
+        since: Version([0, 0, 0]),
+        batch: 8,
+        tokens: Tokens::Prompts(1024),
+        decoder: 10.4,
+        block: 128,
+        untied: true,
+    },
+    Rules { since: Version([0, 9, 0]), batch: 256, tokens: Tokens::Most(8192), decoder: 10.4, block: 64, untied: true },
+    Rules {
+        since: Version([0, 13, 0]),
+        batch: 2048,
+        tokens: Tokens::Most(8192),
+        decoder: 10.4,
+        block: 64,
+        untied: true,
+    },
+    Rules {
+        since: Version([1, 0, 0]),
+        batch: 2048,
+        tokens: Tokens::Most(8192),
+        decoder: 8.0,
+        block: 32,
+        untied: false,
+    },
 ];
 
 /// Default of `free_gpu_memory_fraction`.
@@ -59,14 +92,19 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
     let version = workload.engine.version;
     let rules = RULES.iter().rev().find(|rules| version.is_none_or(|version| rules.since <= version));
     let rules = *rules.unwrap_or(&RULES[0]);
+    let batch = workload.engine.max_num_seqs.unwrap_or(rules.batch);
+    let default_tokens = match rules.tokens {
+        Tokens::Most(tokens) => tokens,
+        Tokens::Prompts(length) => length.saturating_mul(batch),
+    };
     let plan = Plan {
         workload,
         formats: Formats::new(workload, model, Some(4.0)),
         device,
         rules,
         context: server::context(workload, model, "--max_seq_len")?,
-        tokens: workload.engine.max_num_batched_tokens.unwrap_or(rules.tokens),
-        batch: workload.engine.max_num_seqs.unwrap_or(rules.batch),
+        tokens: workload.engine.max_num_batched_tokens.unwrap_or(default_tokens),
+        batch,
         fraction: workload.engine.memory_fraction.unwrap_or(FRACTION),
         process: server::process(&workload.parallelism, device),
     };
@@ -100,8 +138,18 @@ impl Plan<'_> {
         forward + Interval::spread(decoder, 0.9, 0.1) + server::gib(WORKSPACE)
     }
 
+    /// Stored tensors, and a head of its own where the model ties it to the embedding.
+    fn weights(&self, rank: &Rank<'_>) -> Interval {
+        let model = self.formats.model;
+        let embedding = model.outer.iter().find(|tensor| tensor.kind == TensorKind::Embedding);
+        let doubled = self.rules.untied && model.tied_embeddings && rank.stage.is_last();
+        let head = embedding.filter(|_| doubled).map_or(0.0, |tensor| self.formats.storage.tensor(tensor));
+        let head = Bytes::from_f64(head);
+        rank.weights + Interval::new(Bytes::ZERO, head, head)
+    }
+
     fn fixed(&self, rank: &Rank<'_>) -> Interval {
-        self.process + rank.weights + self.working(rank)
+        self.process + self.weights(rank) + self.working(rank)
     }
 
     /// Free memory after loading and workspaces.
@@ -112,8 +160,7 @@ impl Plan<'_> {
     fn pool(&self, rank: &Rank<'_>) -> (Bytes, u64) {
         let engine = &self.workload.engine;
         let block = engine.block_size.unwrap_or(self.rules.block);
-        let (bytes, tokens) =
-            pool(self.free(rank), self.fraction, rank.token_bytes(), block, engine.max_total_tokens);
+        let (bytes, tokens) = pool(self.free(rank), self.fraction, rank.token_bytes(), block, engine.max_total_tokens);
         match engine.kv_cache_memory {
             Some(most) if most < bytes => pool(most, 1.0, rank.token_bytes(), block, engine.max_total_tokens),
             _ => (bytes, tokens),
@@ -161,7 +208,7 @@ impl Plan<'_> {
         let one = self.cache(rank, 1);
         let left = self.left(one);
         server::terms(vec![
-            server::weights(rank, &self.workload.parallelism),
+            server::weights(self.weights(rank), &self.workload.parallelism),
             (
                 TermName::KvCache,
                 Interval::new(Bytes::ZERO, one, one),
@@ -194,7 +241,7 @@ impl Plan<'_> {
 
     fn detail(&self, rank: &Rank<'_>, bytes: Bytes, tokens: u64) -> ServingDetail {
         ServingDetail {
-            weights_bytes: rank.weights.likely,
+            weights_bytes: self.weights(rank).likely,
             non_kv_bytes: self.fixed(rank).likely,
             kv_pool_bytes: bytes,
             kv_bytes_per_token: Bytes::from_f64(rank.token_bytes()),

@@ -41,13 +41,8 @@ pub(in crate::estimate::serving) struct Cells {
 impl Cells {
     /// Bytes of one layer: growing and recurrent.
     pub(in crate::estimate::serving) fn layer(&self, group: &LayerGroup) -> (f64, f64) {
-        let format = CacheFormat {
-            element: self.element,
-            conv: STATE,
-            state: STATE,
-            tensor: self.tensor,
-            speculative: 0,
-        };
+        let format =
+            CacheFormat { element: self.element, conv: STATE, state: STATE, tensor: self.tensor, speculative: 0 };
         // The sparse indexer's own keys are not cached.
         let attention = match group.attention {
             Attention::Latent { heads, latent, rope, nope, value, q_latent, .. } => {
@@ -81,15 +76,8 @@ mod tests {
     use crate::estimate::serving::fixtures::{self, Shape};
 
     const MIB: f64 = (1u64 << 20) as f64;
-    const CELLS: Cells = Cells {
-        context: 32_768,
-        slots: 1,
-        ubatch: 512,
-        whole_windows: false,
-        snapshots: 0,
-        element: 2.0,
-        tensor: 1,
-    };
+    const CELLS: Cells =
+        Cells { context: 32_768, slots: 1, ubatch: 512, whole_windows: false, snapshots: 0, element: 2.0, tensor: 1 };
 
     fn mib(cells: &Cells, groups: &[(u64, Attention)]) -> (f64, f64) {
         let of = |(count, attention): &(u64, Attention)| {

@@ -120,6 +120,18 @@ pub(super) fn evaluate(
     Ok(plan.assemble(worst))
 }
 
+impl Rank<'_> {
+    fn log(&self) -> Vec<String> {
+        let buffers = [
+            ("model", Bytes::from_f64(self.weights)),
+            ("KV", self.cache.likely),
+            ("RS", self.state.likely),
+        ];
+        let named = buffers.iter().filter(|(_, bytes)| *bytes > Bytes::ZERO);
+        named.map(|(name, bytes)| format!("CUDA0 {name} buffer size = {:.2} MiB", bytes.gib() * 1024.0)).collect()
+    }
+}
+
 impl<'a> Plan<'a> {
     /// The stage's layers that are on the GPU: the last `--gpu-layers` of the model, the output layer counted first.
     fn offloaded(&self, stage: &Stage<'a>) -> Vec<(u64, &'a LayerGroup)> {
@@ -141,21 +153,16 @@ impl<'a> Plan<'a> {
         let layers = self.offloaded(stage);
         let all = self.workload.engine.gpu_layers.is_none_or(|n| n > self.model.layer_count());
         let bytes = |tensor: &Tensor| self.storage.tensor(tensor);
-        let of_layers: f64 = layers
-            .iter()
-            .map(|(n, group)| *n as f64 * group.tensors.iter().map(bytes).sum::<f64>())
-            .sum();
+        let of_layers: f64 =
+            layers.iter().map(|(n, group)| *n as f64 * group.tensors.iter().map(bytes).sum::<f64>()).sum();
         // The embedding stays on the CPU; tied models put a copy of it on the GPU as the output.
         let output = |tensor: &&Tensor| match tensor.kind {
             TensorKind::Embedding => self.model.tied_embeddings,
             TensorKind::Tower => false,
             _ => true,
         };
-        let head: f64 = if all && stage.is_last() {
-            self.model.outer.iter().filter(output).map(bytes).sum()
-        } else {
-            0.0
-        };
+        let head: f64 =
+            if all && stage.is_last() { self.model.outer.iter().filter(output).map(bytes).sum() } else { 0.0 };
         let tower = self.model.outer.iter().filter(|t| t.kind == TensorKind::Tower && stage.is_first());
         let caches = |context: u64, slots: u64| {
             let cells = self.cells(context, slots);
@@ -233,7 +240,7 @@ impl<'a> Plan<'a> {
                 kv_bytes_per_token: Bytes::from_f64(worst.token_bytes),
                 kv_tokens: tokens.min(self.setup.context),
                 max_context: longest.min(most),
-                expected_log: self.log(worst),
+                expected_log: worst.log(),
             }),
             terms,
             training: None,
@@ -286,25 +293,8 @@ impl<'a> Plan<'a> {
                 Provenance::Derived,
                 "what --fit keeps free before it lowers anything".to_owned(),
             ),
-            (
-                TermName::Runtime,
-                server::gib(PROCESS),
-                Provenance::Calibrated,
-                "CUDA context and libraries".to_owned(),
-            ),
+            (TermName::Runtime, server::gib(PROCESS), Provenance::Calibrated, "CUDA context and libraries".to_owned()),
         ])
-    }
-
-    fn log(&self, rank: &Rank<'_>) -> Vec<String> {
-        let mib = |bytes: Bytes| bytes.as_f64() / crate::estimate::units::MIB as f64;
-        let mut lines = vec![format!("CUDA0 model buffer size = {:.2} MiB", rank.weights / crate::estimate::units::MIB as f64)];
-        if rank.cache.likely > Bytes::ZERO {
-            lines.push(format!("CUDA0 KV buffer size = {:.2} MiB", mib(rank.cache.likely)));
-        }
-        if rank.state.likely > Bytes::ZERO {
-            lines.push(format!("CUDA0 RS buffer size = {:.2} MiB", mib(rank.state.likely)));
-        }
-        lines
     }
 
     /// Only what the user fixed can fail.
@@ -324,9 +314,7 @@ impl<'a> Plan<'a> {
         let mut notes = Vec::new();
         let setup = &self.setup;
         if setup.layers_may_shrink && required.high > self.device.visible {
-            notes.push(
-                "what does not fit on the GPU stays on the CPU: the server starts, but slower".to_owned(),
-            );
+            notes.push("what does not fit on the GPU stays on the CPU: the server starts, but slower".to_owned());
         }
         if self.workload.context_length.is_none() {
             notes.push(format!(

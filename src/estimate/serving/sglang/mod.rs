@@ -15,7 +15,7 @@ use crate::estimate::workload::Workload;
 use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
 
 use pool::Layout;
-use rules::{Rules, Sizes};
+use rules::Sizes;
 
 /// Bytes per logit beside the logit: the fp32 copy and its probabilities.
 const SAMPLER: f64 = 8.0;
@@ -64,17 +64,16 @@ impl<'a> Plan<'a> {
         let formats = Formats::new(workload, model, Some(4.0));
         let sizes = Sizes::new(workload, model, device);
         let candidates = rules::candidates(workload.engine.version);
-        let newest: &Rules = candidates.last().unwrap_or(&candidates[0]);
+        let rules = rules::likely(workload.engine.version);
         let process = server::process(&workload.parallelism, device);
-        let default = sizes.fraction(newest);
-        let (fraction, low, high) = match workload.engine.memory_fraction {
-            Some(given) => (given, given, given),
-            None => {
-                let all = candidates.iter().map(|rules| sizes.fraction(rules));
-                let (low, high) = all.fold((default, default), |(low, high), f| (low.min(f), high.max(f)));
-                let error = if sizes.has_encoder() { ENCODER_ERROR } else { 0.0 };
-                (default, low - error, high + error)
-            }
+        let default = sizes.fraction(rules);
+        let (fraction, low, high) = if let Some(given) = workload.engine.memory_fraction {
+            (given, given, given)
+        } else {
+            let all = candidates.iter().map(|rules| sizes.fraction(rules));
+            let (low, high) = all.fold((default, default), |(low, high), f| (low.min(f), high.max(f)));
+            let error = if sizes.has_encoder() { ENCODER_ERROR } else { 0.0 };
+            (default, low - error, high + error)
         };
         let rest = |fraction: f64, process: Bytes| (device.visible - process).scale((1.0 - fraction).max(0.0));
         Ok(Self {
@@ -84,13 +83,9 @@ impl<'a> Plan<'a> {
             sizes,
             context: server::context(workload, model, "--context-length")?,
             process,
-            set_aside: Interval::new(
-                rest(high, process.high),
-                rest(fraction, process.likely),
-                rest(low, process.low),
-            ),
+            set_aside: Interval::new(rest(high, process.high), rest(fraction, process.likely), rest(low, process.low)),
             fraction,
-            window_pools: newest.window_pools,
+            window_pools: rules.window_pools,
         })
     }
 
@@ -110,10 +105,17 @@ impl<'a> Plan<'a> {
         let per_request = self.context as f64 * INDEX;
         let requests = self.workload.engine.max_num_seqs.map_or(REQUESTS, |n| (n as f64, n as f64));
         let indices = |n: f64| Bytes::from_f64(n * per_request);
-        chunk
-            + graphs
-            + server::gib(WORKSPACE)
-            + Interval::new(Bytes::ZERO, indices(requests.0), indices(requests.1))
+        chunk + graphs + server::gib(WORKSPACE) + Interval::new(Bytes::ZERO, indices(requests.0), indices(requests.1))
+    }
+
+    /// What runs outside the pools and does not fit into what is set aside for it.
+    fn beyond(&self, rank: &Rank<'_>) -> Interval {
+        let working = self.working(rank);
+        Interval::new(
+            working.low - self.set_aside.high,
+            working.likely - self.set_aside.likely,
+            working.high - self.set_aside.low,
+        )
     }
 
     /// The pool's bytes by the engine's identity, and what it is divided into.
@@ -150,7 +152,7 @@ impl<'a> Plan<'a> {
         let one = self.request(rank, 1);
         let cell = self.layout(rank).cell;
         server::terms(vec![
-            server::weights(rank, &self.workload.parallelism),
+            server::weights(rank.weights, &self.workload.parallelism),
             (
                 TermName::KvCache,
                 Interval::new(Bytes::ZERO, one, one),
@@ -159,12 +161,18 @@ impl<'a> Plan<'a> {
             ),
             (
                 TermName::Activations,
-                self.set_aside.max(self.working(rank)),
-                Provenance::Calibrated,
+                self.set_aside,
+                Provenance::Derived,
                 format!(
-                    "outside the static fraction {:.3}: a chunk of {} tokens, graphs up to {} sequences",
+                    "outside the static fraction of {:.3}, for a chunk of {} tokens and graphs up to {} sequences",
                     self.fraction, self.sizes.chunk, self.sizes.graphs
                 ),
+            ),
+            (
+                TermName::Transient,
+                self.beyond(rank),
+                Provenance::Calibrated,
+                "chunk, graphs, workspaces and token indices beyond what is set aside for them".to_owned(),
             ),
             (
                 TermName::Runtime,
@@ -187,7 +195,7 @@ impl<'a> Plan<'a> {
         // The smallest pool of all ranks decides.
         let pools = ranks.iter().map(|rank| (self.pool(rank), rank));
         let smallest = pools.min_by_key(|((_, division), _)| division.tokens);
-        let ((bytes, division), rank) = smallest.map_or_else(|| (self.pool(worst), worst), |found| found);
+        let ((bytes, division), rank) = smallest.unwrap_or_else(|| (self.pool(worst), worst));
         let most = self.formats.model.max_position_embeddings.unwrap_or(u64::MAX);
         let max_context = if rank.token_bytes() > 0.0 { division.tokens.min(most) } else { most };
         ServingDetail {
