@@ -72,8 +72,8 @@ fn precision(row: &Value) -> Precision {
     let pure = ["pure bf16", "bf16-true", "nf4 base + bf16", "full fine-tune"];
     if pure.iter().any(|word| said.contains(word)) {
         Precision::Bf16
-    } else if said.starts_with("fp32 params/grads") {
-        Precision::Fp32
+    } else if said.starts_with("FP8") {
+        Precision::Fp8
     } else {
         Precision::MixedBf16
     }

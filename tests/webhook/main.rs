@@ -10,6 +10,8 @@
 mod client;
 mod decisions;
 mod drain;
+mod fake_api;
+mod figures;
 mod hostile;
 mod probes;
 mod server;

@@ -25,7 +25,9 @@ pub fn check(result: &CheckResult) -> String {
         push(&mut text, &lines.next().unwrap_or_default());
         for report in &shown {
             lines.by_ref().take(2).for_each(|line| push(&mut text, &line));
-            details(report).iter().for_each(|line| push(&mut text, line));
+            for line in details(report) {
+                push(&mut text, &line);
+            }
         }
         let mut terms = shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms).peekable();
         text.push('\n');

@@ -89,7 +89,7 @@ impl<'a> Footprint<'a> {
             held: plan.habits.held_logits && !plan.kernels.fused && !plan.frugal,
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
-            in_place: plan.family == Family::Megatron,
+            in_place: plan.family == Family::Megatron || plan.compiled_loss,
             recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
@@ -302,7 +302,9 @@ impl<'a> Footprint<'a> {
             let recomputed = if again { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
             recomputed + on_rank(activations::backward(group, hidden, kernels))
         });
-        self.plan.tokens * per_token.fold(0.0, f64::max)
+        // Compiled recomputation frees as it goes.
+        let share = if self.plan.frugal { 0.75 } else { 1.0 };
+        share * self.plan.tokens * per_token.fold(0.0, f64::max)
     }
 }
 

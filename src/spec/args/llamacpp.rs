@@ -12,7 +12,7 @@ const DEFAULT_QUANTIZATION: &str = "q4_k_m";
 const FLAGS: &[Flag] = &[
     flag(&["--model", "-m"], Effect::Call(file)),
     flag(&["--hf-repo", "-hf", "-hfr"], Effect::Call(repository)),
-    flag(&["--hf-file", "-hff"], Effect::Call(|reader, name| quantization_of(reader, name))),
+    flag(&["--hf-file", "-hff"], Effect::Call(quantization_of)),
     flag(&["--model-url", "-mu"], Effect::Call(file)),
     flag(&["--ctx-size", "-c"], Effect::Map("contextLength", context)),
     flag(&["--parallel", "-np"], Effect::Map("batchSize", slots)),
@@ -99,11 +99,13 @@ fn quantization_of(reader: &mut Reader<'_>, path: &str) {
 }
 
 /// 0 takes the model's own length.
+#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
 fn context(text: &str) -> Result<Value, String> {
     Ok(if text.trim() == "0" { Value::Null } else { Value::from(text) })
 }
 
 /// -1 lets the server choose.
+#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
 fn slots(text: &str) -> Result<Value, String> {
     Ok(if text.trim() == "-1" { Value::Null } else { Value::from(text) })
 }

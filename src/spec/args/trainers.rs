@@ -105,7 +105,7 @@ pub(super) const TORCHTUNE: Program = Program {
         flag(&["batch-size"], Effect::Set("batchSize")),
         flag(&["gradient-accumulation-steps"], Effect::Set("training.gradientAccumulation")),
         flag(&["tokenizer.max-seq-len"], Effect::Set("contextLength")),
-        flag(&["dtype"], Effect::Map("training.precision", |text| model_dtype(text))),
+        flag(&["dtype"], Effect::Map("training.precision", model_dtype)),
         flag(&["enable-activation-checkpointing"], Effect::Keep),
         flag(&["model.lora-rank"], Effect::Set("training.lora.rank")),
         flag(&["tensor-parallel-dim"], Effect::Set("parallelism.tensor")),
@@ -253,7 +253,7 @@ fn data_parallel(reader: &mut Reader<'_>) {
 }
 
 fn finish_torchtune(reader: &mut Reader<'_>) {
-    if reader.kept.get("enable-activation-checkpointing").is_some() {
+    if reader.kept.contains_key("enable-activation-checkpointing") {
         let on = reader.on("enable-activation-checkpointing");
         reader.set("training.checkpointing", &Value::from(if on { "full" } else { "none" }));
     }
