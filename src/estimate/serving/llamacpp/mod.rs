@@ -109,7 +109,8 @@ pub(super) fn evaluate(
             fused: false,
         },
         setup,
-        ubatch: workload.engine.ubatch.unwrap_or(UBATCH),
+        // A step of the server is one physical batch.
+        ubatch: workload.engine.ubatch.or(workload.engine.max_num_batched_tokens).unwrap_or(UBATCH),
     };
     let stages = parallel::stages(model, split.pipeline, workload.engine.layer_partition.as_deref())?;
     let ranks: Vec<Rank<'_>> = stages.iter().map(|stage| plan.rank(stage)).collect();
