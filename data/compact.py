@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes data/models.tsv and tests/data/parameters.jsonl from the collected model rows.
+"""Writes the embedded catalogues (data/*.tsv) and tests/data/parameters.jsonl from the collected rows.
 
-Usage: data/compact.py MODELS.json RECALLED.json
+Usage: data/compact.py MODELS.json RECALLED.json GPUS.json INSTANCES.json MIG.json, from the root of the repository
 
 Each input is a JSON list of rows with `hf_id`, `source`, `config` (keys of the model's config.json), `params_total`,
 `params_mtp` and `kv`. What never changes a size is dropped, long ignore lists are shortened to the layers they name.
@@ -57,7 +57,50 @@ def compact(value, key=""):
     return value
 
 
+def write(path, rows):
+    with open(path, "w", encoding="utf-8") as out:
+        for row in rows:
+            out.write("\t".join("" if cell is None else str(cell) for cell in row) + "\n")
+
+
+def gpus(path, mig):
+    """Product, other names, MiB that NVML reports, compute capability, confidence, source; MIG slices as products."""
+    with open(path, encoding="utf-8") as file:
+        products = json.load(file)["products"]
+    with open(mig, encoding="utf-8") as file:
+        profiles = json.load(file)["profiles"]
+    rows, capability = [], {}
+    for row in products:
+        product = row["gfd_product"] or row["nvml_name"]
+        names = [row["nvml_name"], *row["aliases"]]
+        capability[product] = row["compute_capability"]
+        rows.append((product, ",".join(names), row["memory_mib"], row["compute_capability"], row["confidence"], row["source"]))
+    for row in profiles:
+        for product in row["gfd_products"]:
+            name = f"{product}-MIG-{row['profile']}"
+            other = name.replace("+", ".")
+            names = other if other != name else ""
+            rows.append((name, names, row["memory_mib"], capability.get(product), row["memory_kind"], row["source"]))
+    write("data/gpus.tsv", rows)
+
+
+def instances(path):
+    """Instance type, product, devices of the resource, resource, MiB per device where it is a fraction, source."""
+    with open(path, encoding="utf-8") as file:
+        types = json.load(file)["instance_types"]
+    rows = []
+    for row in types:
+        if row["resource_count"] is None:
+            continue
+        fraction = row["vendor_memory_mib_per_gpu"] if row["gpu_fraction"] else None
+        rows.append((row["instance_type"].lower(), row["gpu_product"], row["resource_count"], row["resource"],
+                     fraction, "fraction" if row["gpu_fraction"] else "whole", row["source"]))
+    write("data/instances.tsv", sorted(rows))
+
+
 def main():
+    gpus(sys.argv[3], sys.argv[5])
+    instances(sys.argv[4])
     rows, expected = {}, []
     for path, recalled in ((sys.argv[1], False), (sys.argv[2], True)):
         with open(path, encoding="utf-8") as file:

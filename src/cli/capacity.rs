@@ -58,7 +58,9 @@ impl Found {
             },
             "NodeList" | "List" => {
                 let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) else { return };
-                items.into_iter().for_each(|item| self.object(file, item, kind == "NodeList"));
+                for item in items {
+                    self.object(file, item, kind == "NodeList");
+                }
             }
             "" => self.notes.push(format!("{file}: an object without a kind is left out")),
             other => self.notes.push(format!("{file}: {other} is not read for capacity")),

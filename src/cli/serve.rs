@@ -70,21 +70,15 @@ impl ServeArgs {
     /// # Errors
     /// When flags contradict each other or a value makes no sense.
     pub fn resolve(&self) -> anyhow::Result<Config> {
-        let certificate = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => {
-                CertificateSource::Files { certificate: certificate.clone(), key: key.clone() }
-            }
-            _ => {
-                ensure!(
-                    self.self_signed,
-                    "no certificate: give --tls-cert and --tls-key, or --self-signed for local use"
-                );
-                CertificateSource::SelfSigned { ca_out: self.ca_out.clone() }
-            }
+        let certificate = if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            CertificateSource::Files { certificate: certificate.clone(), key: key.clone() }
+        } else {
+            ensure!(self.self_signed, "no certificate: give --tls-cert and --tls-key, or --self-signed for local use");
+            CertificateSource::SelfSigned { ca_out: self.ca_out.clone() }
         };
         let drain = Duration::try_from_secs_f64(self.drain_seconds)
             .ok()
-            .filter(|drain| *drain <= Duration::from_secs(3600))
+            .filter(|drain| *drain <= Duration::from_hours(1))
             .with_context(|| format!("--drain-seconds {}: expected 0 to 3600", self.drain_seconds))?;
         let log_format = LogFormat::from_name(&self.log_format).with_context(|| {
             format!("--log-format {}: expected one of {}", self.log_format, LogFormat::NAMES.join(", "))

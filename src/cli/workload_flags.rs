@@ -55,14 +55,14 @@ pub(super) struct RunArgs {
     /// `auto`: exact for known architectures; `reference`: the plain formula without overheads
     #[arg(long, value_parser = values::method(), default_value = "auto")]
     pub method: Method,
-    /// Number format of weights and activations
-    #[arg(long, value_parser = values::dtype(), hide_possible_values = true)]
+    /// Number format of weights and activations: auto (the model's own), fp32, fp16, bf16, fp8, int8, int4, fp4
+    #[arg(long, value_name = "FORMAT", value_parser = values::dtype(), hide_possible_values = true)]
     pub dtype: Option<DTypeOrAuto>,
     /// Weight quantization: awq, gptq, fp8, nvfp4, mxfp4, int8, nf4, none, or a GGUF type such as `q4_k_m`
     #[arg(long, value_name = "NAME")]
     pub quantization: Option<String>,
-    /// Number format of the KV cache
-    #[arg(long, value_parser = values::dtype(), hide_possible_values = true)]
+    /// Number format of the KV cache: auto, fp16, bf16, fp8, ...
+    #[arg(long, value_name = "FORMAT", value_parser = values::dtype(), hide_possible_values = true)]
     pub kv_cache_dtype: Option<DTypeOrAuto>,
     /// Longest context, or sequence length in training, in tokens
     #[arg(long, value_name = "TOKENS", value_parser = values::positive, allow_negative_numbers = true)]
@@ -77,20 +77,20 @@ pub(super) struct RunArgs {
 #[command(next_help_heading = "Parallelism")]
 pub(super) struct ParallelismArgs {
     /// Ranks that divide every matrix
-    #[arg(long, value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
-    pub tensor_parallel: Option<u64>,
+    #[arg(long = "tensor-parallel", value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
+    pub tensor: Option<u64>,
     /// Stages that divide the layers
-    #[arg(long, value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
-    pub pipeline_parallel: Option<u64>,
+    #[arg(long = "pipeline-parallel", value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
+    pub pipeline: Option<u64>,
     /// Replicas; in training the ranks that states are sharded over
-    #[arg(long, value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
-    pub data_parallel: Option<u64>,
+    #[arg(long = "data-parallel", value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
+    pub data: Option<u64>,
     /// Ranks that divide the routed experts
-    #[arg(long, value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
-    pub expert_parallel: Option<u64>,
+    #[arg(long = "expert-parallel", value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
+    pub expert: Option<u64>,
     /// Ranks that divide the sequence
-    #[arg(long, value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
-    pub context_parallel: Option<u64>,
+    #[arg(long = "context-parallel", value_name = "N", value_parser = values::positive, allow_negative_numbers = true)]
+    pub context: Option<u64>,
 }
 
 /// The serving engine.
@@ -218,11 +218,11 @@ impl ModelArgs {
 impl ParallelismArgs {
     fn degrees(&self) -> Parallelism {
         Parallelism {
-            tensor: self.tensor_parallel.unwrap_or(1),
-            pipeline: self.pipeline_parallel.unwrap_or(1),
-            data: self.data_parallel.unwrap_or(1),
-            expert: self.expert_parallel.unwrap_or(1),
-            context: self.context_parallel.unwrap_or(1),
+            tensor: self.tensor.unwrap_or(1),
+            pipeline: self.pipeline.unwrap_or(1),
+            data: self.data.unwrap_or(1),
+            expert: self.expert.unwrap_or(1),
+            context: self.context.unwrap_or(1),
         }
     }
 }
@@ -314,11 +314,11 @@ impl WorkloadArgs {
             ("kvCacheDtype", self.run.kv_cache_dtype.is_some()),
             ("contextLength", self.run.context_length.is_some()),
             ("batchSize", self.run.batch_size.is_some()),
-            ("parallelism.tensor", self.parallelism.tensor_parallel.is_some()),
-            ("parallelism.pipeline", self.parallelism.pipeline_parallel.is_some()),
-            ("parallelism.data", self.parallelism.data_parallel.is_some()),
-            ("parallelism.expert", self.parallelism.expert_parallel.is_some()),
-            ("parallelism.context", self.parallelism.context_parallel.is_some()),
+            ("parallelism.tensor", self.parallelism.tensor.is_some()),
+            ("parallelism.pipeline", self.parallelism.pipeline.is_some()),
+            ("parallelism.data", self.parallelism.data.is_some()),
+            ("parallelism.expert", self.parallelism.expert.is_some()),
+            ("parallelism.context", self.parallelism.context.is_some()),
             ("engine.name", self.engine.engine.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(field, _)| (field, Origin::Argument)).collect()

@@ -28,7 +28,7 @@ pub use snapshot::Snapshot;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// A cache that has been out of step for longer than this is not ready.
-const STALE: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_mins(1);
 
 /// A snapshot that lags behind its caches for longer than this is not ready.
 const LAGGING: Duration = Duration::from_secs(10);
@@ -134,8 +134,15 @@ impl Cluster {
         let running = all.clone().fields("status.phase!=Succeeded,status.phase!=Failed");
         let pods_changed = || self.workloads_changed.notify_one();
         tokio::join!(
-            watch::follow(&client, &self.nodes, &all, objects::node_view, || self.touch(), observer),
-            watch::follow(&client, &self.namespaces, &all, objects::namespace_mode, || self.touch(), observer),
+            watch::follow(&client, &self.nodes, &all, |node| Some(objects::node_view(node)), || self.touch(), observer),
+            watch::follow(
+                &client,
+                &self.namespaces,
+                &all,
+                |object| Some(objects::namespace_mode(object)),
+                || self.touch(),
+                observer
+            ),
             watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
             self.rebuild_on_change(),
         );

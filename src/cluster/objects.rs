@@ -58,10 +58,10 @@ pub(super) struct Node {
 slim_resource!(Node as core::Node);
 
 /// What capacity is read from.
-pub(super) fn node_view(node: Node) -> Option<NodeView> {
+pub(super) fn node_view(node: Node) -> NodeView {
     let metadata =
         NodeMetadata { name: node.metadata.name.unwrap_or_default(), labels: node.metadata.labels.unwrap_or_default() };
-    Some(NodeView { metadata, spec: node.spec, status: node.status })
+    NodeView { metadata, spec: node.spec, status: node.status }
 }
 
 /// A namespace.
@@ -72,9 +72,9 @@ pub(super) struct Namespace {
 
 slim_resource!(Namespace as core::Namespace);
 
-/// The mode label, where there is one. Namespaces without are kept too, so that their number can be shown.
-pub(super) fn namespace_mode(namespace: Namespace) -> Option<Option<String>> {
-    Some(namespace.metadata.labels.and_then(|mut labels| labels.remove(MODE_LABEL)))
+/// The mode label, where there is one.
+pub(super) fn namespace_mode(namespace: Namespace) -> Option<String> {
+    namespace.metadata.labels.and_then(|mut labels| labels.remove(MODE_LABEL))
 }
 
 /// A pod.
@@ -114,7 +114,6 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         annotations,
         controller,
         spec: pod.spec,
-        ..PodTemplate::default()
     };
     let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());
     concerned.then(|| GpuPod { workload: workload(&template), template })

@@ -126,7 +126,7 @@ fn parse(path: &Path, content: &[u8]) -> Result<Policy, PolicyError> {
     if text.trim().is_empty() {
         return Ok(Policy::default());
     }
-    serde_saphyr::from_str(text).map_err(|error| fail(error.to_string()))
+    crate::spec::yaml::typed(text).map_err(|error| fail(error.to_string()))
 }
 
 /// An error and its sources in one line.
@@ -184,12 +184,9 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_the_default_policy() {
-        let (_dir, path) = file("# nothing yet\n");
-        assert!(
-            PolicyFile::load(Some(&path)).is_err()
-                || PolicyFile::load(Some(&path)).unwrap().current().mode == Mode::Enforce
-        );
-        let (_dir, path) = file("");
-        assert_eq!(*PolicyFile::load(Some(&path)).unwrap().current(), Policy::default());
+        for content in ["", "\n", "# nothing yet\n", "---\n", "{}"] {
+            let (_dir, path) = file(content);
+            assert_eq!(*PolicyFile::load(Some(&path)).unwrap().current(), Policy::default(), "{content:?}");
+        }
     }
 }

@@ -14,6 +14,8 @@ const NANOS: u128 = 1_000_000_000;
 const MAX_UNITS: u128 = i64::MAX as u128;
 /// Longer texts are no number that anyone writes; the bound caps the work.
 const LONGEST: usize = 1024;
+/// Exponents beyond it change no result: the longest text is all shifted out or capped long before.
+const MAX_EXPONENT: i64 = 4096;
 
 /// A quantity, in nano-units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -114,14 +116,13 @@ fn scale(suffix: &str) -> Option<Scale> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // Beyond every quantity either way: the cap and the rounding give the same answer as the true exponent.
-    let clamped = digits.parse::<i64>().unwrap_or(i64::MAX).min(4 * LONGEST as i64);
+    let clamped = digits.parse::<i64>().unwrap_or(i64::MAX).min(MAX_EXPONENT);
     Some(Scale::Ten(if exponent.starts_with('-') { -clamped } else { clamped }))
 }
 
 /// `whole.fraction × 10^exponent` in nano-units: shifts the decimal point and rounds what falls off.
 fn decimal(whole: Vec<u8>, fraction: Vec<u8>, exponent: i64) -> u128 {
-    let point = whole.len() as i64 + exponent + 9;
+    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent + 9);
     let digits = whole.into_iter().chain(fraction);
     let (mut nanos, mut position, mut rest) = (0_u128, 0_i64, false);
     for digit in digits {
@@ -246,7 +247,7 @@ mod tests {
         #[test]
         fn binary_fractions_are_the_ceiling_of_exact_arithmetic(whole in 0..5000_u128, fraction in 0..1_000_000_u128, power in 0..4_u32) {
             let suffix = ["Ki", "Mi", "Gi", "Ti"][power as usize];
-            let exact = (whole * 1_000_000 + fraction) * (NANOS / 1_000_000) << (10 * (power + 1));
+            let exact = (whole * 1_000_000 + fraction) * (NANOS / 1_000_000) * 2_u128.pow(10 * (power + 1));
             prop_assert_eq!(nanos(&format!("{whole}.{fraction:06}{suffix}")), i128::try_from(exact).unwrap());
         }
 

@@ -177,6 +177,27 @@ pub struct Engine {
     pub speculative_tokens: u64,
     /// Layers per pipeline stage, where set by hand (`VLLM_PP_LAYER_PARTITION`).
     pub layer_partition: Option<Vec<u64>>,
+    /// Most tokens that the KV pool may hold (SGLang `--max-total-tokens`, TGI `--max-batch-total-tokens`, TensorRT-LLM
+    /// `kv_cache_config.max_tokens`).
+    pub max_total_tokens: Option<u64>,
+    /// Largest batch with a CUDA graph (SGLang `--cuda-graph-max-bs`).
+    pub graph_batch: Option<u64>,
+    /// Sliding-window layers keep the whole context (SGLang `--disable-hybrid-swa-memory`, llama.cpp `--swa-full`).
+    pub full_window_cache: bool,
+    /// Tokens of the sliding-window pool per token of the full pool (SGLang `--swa-full-tokens-ratio`).
+    pub window_pool_ratio: Option<f64>,
+    /// Memory of recurrent states per memory of KV (SGLang `--mamba-full-memory-ratio`).
+    pub state_pool_ratio: Option<f64>,
+    /// Slots for recurrent states (SGLang `--max-mamba-cache-size`).
+    pub state_slots: Option<u64>,
+    /// Sequences that share the context (llama.cpp `--parallel`) or have one each (`OLLAMA_NUM_PARALLEL`).
+    pub parallel_slots: Option<u64>,
+    /// Tokens of one physical batch (llama.cpp `--ubatch-size`).
+    pub ubatch: Option<u64>,
+    /// Layers on the GPU, the output layer counted as one more (llama.cpp `--gpu-layers`); `u64::MAX` for `all`.
+    pub gpu_layers: Option<u64>,
+    /// Whether unset options are lowered until the model fits (llama.cpp `--fit`).
+    pub fit: Option<bool>,
 }
 
 impl Default for Engine {
@@ -195,6 +216,16 @@ impl Default for Engine {
             max_lora_rank: 16,
             speculative_tokens: 0,
             layer_partition: None,
+            max_total_tokens: None,
+            graph_batch: None,
+            full_window_cache: false,
+            window_pool_ratio: None,
+            state_pool_ratio: None,
+            state_slots: None,
+            parallel_slots: None,
+            ubatch: None,
+            gpu_layers: None,
+            fit: None,
         }
     }
 }

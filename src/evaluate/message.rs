@@ -78,6 +78,16 @@ pub(super) fn without_capacity(declaration: &Declaration, estimate: &Estimate) -
     )
 }
 
+/// The message where what could not be read decides.
+pub(super) fn unread(declaration: &Declaration) -> String {
+    let reasons =
+        if declaration.unread.is_empty() { "its arguments".to_owned() } else { declaration.unread.join("; ") };
+    format!(
+        "container \"{}\" cannot be judged: {reasons}; say it in annotations (vramguard.io/spec)",
+        declaration.container
+    )
+}
+
 /// `weights 12.6 + kv_cache 8.0 + ...`, largest first.
 fn breakdown(estimate: &Estimate) -> String {
     let named: Vec<String> = estimate.terms.iter().take(NAMED_TERMS).map(term).collect();

@@ -2,6 +2,7 @@
 //!
 //! The webhook and the command line both call [`evaluate`], so a denial in the cluster can be replayed in a terminal.
 
+mod doubt;
 mod message;
 mod resolve;
 mod view;
@@ -70,7 +71,7 @@ pub fn evaluate_declaration(
         ..asked.clone()
     };
     let mut draft = Draft::new(source, &declaration.container, &asked, environment.policy);
-    draft.notes.extend(declaration.unread.iter().cloned());
+    draft.notes.extend(declaration.unread.iter().chain(&declaration.notes).cloned());
     if let Some(conflict) = declaration.conflicts.first() {
         draft.notes.extend(declaration.conflicts.iter().skip(1).cloned());
         return draft.finish(Verdict::SpecConflict, conflict.clone());
@@ -83,6 +84,9 @@ pub fn evaluate_declaration(
         Err(problem) => return draft.finish(problem.verdict, problem.message),
     };
     draft.workload = Some(view::workload(declaration, &workload));
+    if declaration.unknown_fields.contains("model") {
+        return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
+    }
     if let Err(problem) = resolve::check_gpus(declaration, &workload) {
         return draft.finish(problem.verdict, problem.message);
     }
@@ -133,11 +137,18 @@ impl<'a> Draft<'a> {
     fn judge(mut self, declaration: &Declaration, workload: &Workload, candidates: Option<&Candidates>) -> Report {
         let strictness = Strictness { require_wanted: self.policy.require_wanted };
         let Some(candidates) = candidates else { return self.without_capacity(declaration, workload) };
-        let assessment = match fit::assess(workload, candidates, strictness) {
-            Ok(assessment) => assessment,
-            Err(error) => return self.refuse(&error),
+        let cheapest = doubt::cheapest(declaration, workload);
+        let assessment = match (fit::assess(workload, candidates, strictness), &cheapest) {
+            (Ok(assessment), _) => assessment,
+            (Err(error), None) => return self.refuse(&error),
+            (Err(_), Some(_)) => return self.finish(Verdict::UnknownWorkload, message::unread(declaration)),
         };
         self.describe(workload, &assessment);
+        // What could not be read may be what makes it fit.
+        let sure = |cheapest| fit::assess(cheapest, candidates, strictness).is_ok_and(|other| !refused(other.verdict));
+        if refused(assessment.verdict) && cheapest.as_ref().is_some_and(sure) {
+            return self.finish(Verdict::UnknownWorkload, message::unread(declaration));
+        }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
             let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
             let search = Search { workload, gpus, candidates, strictness };
@@ -188,6 +199,11 @@ impl<'a> Draft<'a> {
         self.report.estimate = Some(view::estimate(&best.estimate));
         self.report.capacity = Some(view::capacity(best));
     }
+}
+
+/// Verdicts that rest on the estimate and lead to a refusal.
+const fn refused(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::TooBig | Verdict::EngineRefuses)
 }
 
 /// Figures that depend on the device mean nothing without one.

@@ -76,15 +76,13 @@ fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Pro
             format!("the model profile `{name}` cannot be looked up; name the model or give its `config`"),
         )),
         Some(ModelReference::Shape { parameters, layers, hidden_size, heads, head_dim }) => {
-            Ok(ModelFacts::Shape(Shape {
-                parameters: *parameters,
-                layers: *layers,
-                hidden_size: *hidden_size,
-                heads: *heads,
-                head_dim: *head_dim,
-            }))
+            Ok(shape(*parameters, [*layers, *hidden_size, *heads, *head_dim]))
         }
     }
+}
+
+fn shape(parameters: f64, [layers, hidden_size, heads, head_dim]: [Option<u64>; 4]) -> ModelFacts {
+    ModelFacts::Shape(Shape { parameters, layers, hidden_size, heads, head_dim })
 }
 
 /// A quantization that was asked for by name. The checkpoint's own wins where both are of one kind, since it knows its

@@ -71,16 +71,13 @@ impl Found {
     }
 
     fn add(&mut self, class: &Arc<GpuClass>, per_node: u64, nodes: u64, reason: &str) {
-        match self.0.iter_mut().find(|(candidate, _)| same(&candidate.class, class)) {
-            Some((candidate, _)) => {
-                candidate.gpus_per_node = candidate.gpus_per_node.max(per_node);
-                candidate.nodes = candidate.nodes.saturating_add(nodes);
-            }
-            None => {
-                let candidate = Candidate { class: Arc::clone(class), gpus_per_node: per_node, nodes };
-                self.0.push((candidate, reason.to_owned()));
-            }
+        if let Some((candidate, _)) = self.0.iter_mut().find(|(candidate, _)| same(&candidate.class, class)) {
+            candidate.gpus_per_node = candidate.gpus_per_node.max(per_node);
+            candidate.nodes = candidate.nodes.saturating_add(nodes);
+            return;
         }
+        let candidate = Candidate { class: Arc::clone(class), gpus_per_node: per_node, nodes };
+        self.0.push((candidate, reason.to_owned()));
     }
 
     fn largest_first(mut self) -> impl Iterator<Item = (Candidate, String)> {

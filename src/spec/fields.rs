@@ -260,10 +260,11 @@ impl Field {
     /// What is wrong with the value and what is allowed.
     pub(super) fn set(&self, draft: &mut Draft, value: &Value) -> Result<(), String> {
         if let Kind::Object(set) = &self.kind {
-            return match value {
-                Value::Object(_) => Ok(set(draft, value.clone())),
-                _ => Err("must be an object: the JSON of a config.json".to_owned()),
-            };
+            if !value.is_object() {
+                return Err("must be an object: the JSON of a config.json".to_owned());
+            }
+            set(draft, value.clone());
+            return Ok(());
         }
         if let Kind::List(set) = &self.kind {
             return list(value).map(|words| set(draft, words));

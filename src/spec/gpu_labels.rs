@@ -48,8 +48,11 @@ const COUNT_LABELS: &[&str] = &[
     "karpenter.azure.com/sku-gpu-count",
 ];
 
-/// Label pairs of sharing: strategy and replicas per GPU, with what a strategy is called there.
-const SHARING_LABELS: &[(&str, &str, &[(&str, Sharing)])] = &[
+/// Label of the strategy, label of the replicas per GPU, and what a strategy is called there.
+type SharingLabels = (&'static str, &'static str, &'static [(&'static str, Sharing)]);
+
+/// Labels of sharing, in the order they are asked.
+const SHARING_LABELS: &[SharingLabels] = &[
     (
         "nvidia.com/gpu.sharing-strategy",
         "nvidia.com/gpu.replicas",

@@ -55,13 +55,12 @@ pub fn tokens(text: &str) -> Result<u64, String> {
 }
 
 fn whole(text: &str, suffixes: &[(char, f64)], min: u64, max: u64) -> Option<u64> {
-    let value = match text.trim().parse::<u64>() {
-        Ok(exact) => exact,
-        Err(_) => {
-            // Below 2^53 a float holds every whole number exactly; above, the limits have refused it.
-            let value = scaled(text, suffixes)?;
-            (value.fract() == 0.0 && (0.0..9e15).contains(&value)).then_some(value as u64)?
-        }
+    let value = if let Ok(exact) = text.trim().parse::<u64>() {
+        exact
+    } else {
+        // Below 2^53 a float holds every whole number exactly; above, the limits have refused it.
+        let value = scaled(text, suffixes)?;
+        (value.fract() == 0.0 && (0.0..9e15).contains(&value)).then_some(value as u64)?
     };
     (min..=max).contains(&value).then_some(value)
 }

@@ -102,7 +102,8 @@ pub fn markdown() -> String {
     );
     for family in ALL {
         let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        page.push_str(&format!("| `{}` | {} | {labels} | {} |\n", family.name, family.kind.name(), family.help));
+        let Family { name, kind, help, .. } = family;
+        page.extend(["| `", name, "` | ", kind.name(), " | ", &labels, " | ", help, " |\n"]);
     }
     page.push_str(
         "\nSeries of a workload exist while one of its pods does; `workload` is the name of the controller that owns \

@@ -53,7 +53,7 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
 }
 
 /// The pod templates to judge; none when the request is none of our business.
-fn templates<'a>(endpoint: Endpoint, request: &Request<'a>) -> Result<Vec<Template>, String> {
+fn templates(endpoint: Endpoint, request: &Request<'_>) -> Result<Vec<Template>, String> {
     let operations: &[Operation] = match endpoint {
         Endpoint::Validate => &[Operation::Create, Operation::Update],
         Endpoint::Mutate => &[Operation::Create],

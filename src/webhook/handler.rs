@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::app::App;
 use super::error::RequestError;
 use super::{decide, limits};
-use crate::spec::review;
+use crate::spec::review::{self, ReviewError};
 use crate::telemetry::events::{ReviewAnswered, ReviewUnreadable};
 
 /// Which webhook is asked.
@@ -45,7 +45,12 @@ pub(super) fn refuse(app: &App, endpoint: &str, error: RequestError) -> Response
 async fn answered(endpoint: Endpoint, app: &App, request: Request) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let (body, _slot) = limits::read(&app.slots, request).await?;
-    let review = review::parse(&body).map_err(|error| RequestError::Malformed(error.to_string()))?;
+    judge(endpoint, app, &body, started).map_err(|error| RequestError::Malformed(error.to_string()))
+}
+
+/// Decode, decide, encode.
+pub(super) fn judge(endpoint: Endpoint, app: &App, body: &[u8], started: Instant) -> Result<Vec<u8>, ReviewError> {
+    let review = review::parse(body)?;
     let outcome = decide::decide(app, endpoint, &review);
     let encoded = outcome.response.to_json();
     ReviewAnswered {

@@ -35,13 +35,13 @@ pub(super) async fn read(slots: &Semaphore, request: Request) -> Result<(Bytes, 
     let Ok(Ok(slot)) = slot else { return Err(RequestError::Overloaded) };
     match tokio::time::timeout_at(until, to_bytes(request.into_body(), MAX_BODY)).await {
         Ok(Ok(body)) => Ok((body, slot)),
-        Ok(Err(error)) => Err(unreadable(error)),
+        Ok(Err(error)) => Err(unreadable(&error)),
         Err(_) => Err(RequestError::Timeout { millis: wait.as_millis() }),
     }
 }
 
-fn unreadable(error: axum::Error) -> RequestError {
-    let text = super::error::chain(&error);
+fn unreadable(error: &axum::Error) -> RequestError {
+    let text = super::error::chain(error);
     if text.contains("length limit exceeded") {
         return RequestError::TooLarge { limit: MAX_BODY };
     }

@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::app::App;
+use super::router;
 use super::tls::{Certificate, TlsError};
-use super::{router, workloads};
 use crate::cluster::{Cluster, client};
 use crate::config::{Config, PolicyError, PolicyFile};
 use crate::telemetry::Metrics;
@@ -147,14 +147,6 @@ pub async fn run(config: &Config) -> Result<(), ServeError> {
         write_ports(path, &server).map_err(|source| ServeError::PortsOut { path: path.clone(), source })?;
     }
 
-    let followers = async {
-        tokio::join!(
-            app.cluster.follow(client, &app.metrics),
-            app.policy.follow(&app.metrics),
-            app.certificate.follow(),
-            workloads::follow(&app),
-        )
-    };
     let stopping = async {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, () = server.ended() => {} }
         tokio::select! {
@@ -163,7 +155,7 @@ pub async fn run(config: &Config) -> Result<(), ServeError> {
             _ = interrupt.recv() => {},
         }
     };
-    tokio::select! { _ = followers => {}, () = stopping => {} }
+    tokio::select! { () = app.follow(client) => {}, () = stopping => {} }
     Ok(())
 }
 

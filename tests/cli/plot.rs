@@ -24,7 +24,7 @@ fn several_models_and_formats_share_a_chart_with_capacities() {
         "Llama-3.1-8B-Instruct, fp16",
         "Llama-3.1-8B-Instruct, fp8",
         "A10",
-        "22.5 GiB",
+        "22.1 GiB",
         "L40S",
     ] {
         assert!(run.stdout.lines().any(|line| line.trim() == label), "no label {label}");

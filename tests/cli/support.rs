@@ -63,6 +63,14 @@ pub(crate) fn with_env(arguments: &str, name: &str, value: &str) -> Run {
     run(command().args(arguments.split_whitespace()).env(name, value), "")
 }
 
+/// The exit code and the complaints of a run whose reader is gone before it starts.
+pub(crate) fn without_reader(arguments: &str) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command().args(arguments.split_whitespace()).stdout(writer).output().expect("the program runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 fn run(command: &mut Command, input: &str) -> Run {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");

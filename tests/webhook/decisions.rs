@@ -174,7 +174,8 @@ fn a_controller_is_judged_by_its_template() {
 #[test]
 fn what_is_none_of_our_business_is_passed_over() {
     let server = TestServer::start();
-    let changes: [(&str, fn(&mut Value)); 5] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 5] = [
         ("subresource", |r| r["subResource"] = json!("status")),
         ("delete", |r| {
             r["operation"] = json!("DELETE");

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, trusting};
+use crate::fake_api::wait_for;
 use crate::server::{TestServer, plain_review};
 
 #[test]
@@ -64,13 +65,4 @@ fn sigterm_drains_the_program_and_it_ends_well() {
 
     assert!(program.wait().unwrap().success());
     assert!(signalled.elapsed() >= Duration::from_secs(1), "{:?}", signalled.elapsed());
-}
-
-#[track_caller]
-fn wait_for(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "it never happened");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -25,7 +25,7 @@ fn readiness_lists_what_is_missing_and_reviews_are_answered_all_the_same() {
     let certificate = Certificate::load(&CertificateSource::SelfSigned { ca_out: Some(ca.clone()) }).unwrap();
     let policy = PolicyFile::fixed(Policy::default());
     let app = App::new(Metrics::new().unwrap(), policy, Cluster::default(), certificate);
-    let server = TestServer::serving(app.into(), std::fs::read(ca).unwrap(), dir);
+    let server = TestServer::serving(app, std::fs::read(ca).unwrap(), dir);
     assert_eq!(server.connect().get("/livez").status, 200);
     let ready = server.connect().get("/readyz");
     assert_eq!(ready.status, 503);

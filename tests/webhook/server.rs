@@ -71,16 +71,16 @@ impl TestServer {
         let ca = dir.path().join("ca.pem");
         let certificate = Certificate::load(&CertificateSource::SelfSigned { ca_out: Some(ca.clone()) }).unwrap();
         let cluster = Cluster::fixed(inventory(nodes()), namespace_modes);
-        let app = Arc::new(App::new(Metrics::new().unwrap(), PolicyFile::fixed(policy), cluster, certificate));
+        let app = App::new(Metrics::new().unwrap(), PolicyFile::fixed(policy), cluster, certificate);
         Self::serving(app, std::fs::read(ca).unwrap(), dir)
     }
 
-    pub(crate) fn serving(app: Arc<App>, authority: Vec<u8>, dir: TempDir) -> Self {
+    pub(crate) fn serving(app: impl Into<Arc<App>>, authority: Vec<u8>, dir: TempDir) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = {
             let _inside = runtime.enter();
-            Server::start(Arc::clone(&app), any, any).unwrap()
+            Server::start(app.into(), any, any).unwrap()
         };
         let (webhook, metrics) = (server.webhook, server.metrics);
         Self { runtime, server: Some(server), webhook, metrics, authority, dir }

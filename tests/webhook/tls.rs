@@ -1,5 +1,6 @@
 //! Certificates: versions, reload, and what must not replace a good one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ fn a_new_certificate_is_served_and_a_broken_one_is_not() {
     let first = write_pair(dir.path());
     let source = CertificateSource::Files { certificate: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
     let certificate = Certificate::load(&source).unwrap();
-    let cluster = Cluster::fixed(inventory(nodes()), Default::default());
+    let cluster = Cluster::fixed(inventory(nodes()), BTreeMap::new());
     let policy = PolicyFile::fixed(Policy::default());
     let app = Arc::new(App::new(Metrics::new().unwrap(), policy, cluster, certificate));
     let files = dir.path().to_owned();

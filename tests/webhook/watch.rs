@@ -1,66 +1,12 @@
 //! Watches against an API server of our own making: changes arrive, bad objects are left out, breaks heal.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
-use axum::response::Response;
-use axum::routing::get;
-use futures::StreamExt;
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use serde_json::{Value, json};
 use vramguard::cluster::Cluster;
 use vramguard::telemetry::Metrics;
 
-/// An API server that lists what it is told and sends what it is told.
-#[derive(Clone, Default)]
-struct FakeApi {
-    objects: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
-    watches: Arc<Mutex<BTreeMap<String, UnboundedSender<Value>>>>,
-    lists: Arc<Mutex<BTreeMap<String, usize>>>,
-}
-
-impl FakeApi {
-    fn set(&self, plural: &str, objects: Vec<Value>) {
-        self.objects.lock().unwrap().insert(plural.to_owned(), objects);
-    }
-
-    fn send(&self, plural: &str, kind: &str, object: &Value) {
-        wait_for(|| self.watches.lock().unwrap().contains_key(plural));
-        let event = json!({"type": kind, "object": object});
-        self.watches.lock().unwrap()[plural].unbounded_send(event).unwrap();
-    }
-
-    /// Ends the watch, as an API server does that is restarted.
-    fn hang_up(&self, plural: &str) {
-        self.watches.lock().unwrap().remove(plural);
-    }
-
-    fn lists(&self, plural: &str) -> usize {
-        self.lists.lock().unwrap().get(plural).copied().unwrap_or_default()
-    }
-
-    fn client(&self) -> kube::Client {
-        let router = Router::new().route("/api/v1/{plural}", get(answer)).with_state(self.clone());
-        kube::Client::new(router, "default")
-    }
-}
-
-async fn answer(State(api): State<FakeApi>, Path(plural): Path<String>, RawQuery(query): RawQuery) -> Response {
-    if query.unwrap_or_default().contains("watch=true") {
-        let (sender, receiver): (_, UnboundedReceiver<Value>) = unbounded();
-        api.watches.lock().unwrap().insert(plural, sender);
-        let lines = receiver.map(|event| Ok::<_, std::io::Error>(format!("{event}\n")));
-        return Response::new(Body::from_stream(lines));
-    }
-    *api.lists.lock().unwrap().entry(plural.clone()).or_default() += 1;
-    let items = api.objects.lock().unwrap().get(&plural).cloned().unwrap_or_default();
-    let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items});
-    Response::new(Body::from(list.to_string()))
-}
+use crate::fake_api::{FakeApi, wait_for};
 
 fn node(name: &str, gpus: u64) -> Value {
     json!({
@@ -203,13 +149,4 @@ fn an_error_in_the_watch_leads_to_a_new_list() {
     watched.api.hang_up("nodes");
     watched.api.send("nodes", "ADDED", &node("c", 4));
     wait_for(|| watched.gpus() == 7);
-}
-
-#[track_caller]
-fn wait_for(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "it never happened");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -74,7 +74,7 @@ pub(crate) fn stacked(terms: &[Term], capacity: Option<Bytes>, width: usize) -> 
     let mut sum = Bytes::ZERO;
     for family in Family::ALL {
         let of_family = terms.iter().filter(|term| Family::of(term.name) == family);
-        sum = sum + of_family.map(|term| term.bytes.likely).sum();
+        sum += of_family.map(|term| term.bytes.likely).sum();
         let (glyph, tone, _) = family.look();
         cells.resize(cell(sum).max(cells.len()), (glyph, tone));
     }

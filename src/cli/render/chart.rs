@@ -95,7 +95,7 @@ impl Chart {
     pub fn svg(&self) -> Result<String, ChartError> {
         font()?;
         let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area()).map_err(told)?;
+        self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area()).map_err(|error| told(&error))?;
         Ok(text)
     }
 
@@ -105,7 +105,7 @@ impl Chart {
     /// When the drawing library refuses or the file cannot be written.
     pub fn png(&self, path: &Path) -> Result<(), ChartError> {
         font()?;
-        self.draw(&BitMapBackend::new(path, SIZE).into_drawing_area()).map_err(told)
+        self.draw(&BitMapBackend::new(path, SIZE).into_drawing_area()).map_err(|error| told(&error))
     }
 
     fn draw<DB: DrawingBackend>(&self, root: &DrawingArea<DB, Shift>) -> Result<(), Failed<DB>> {
@@ -322,7 +322,7 @@ fn font() -> Result<(), ChartError> {
     if *registered { Ok(()) } else { Err(ChartError("the embedded font cannot be read".to_owned())) }
 }
 
-fn told<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> ChartError {
+fn told<E: std::error::Error + Send + Sync>(error: &DrawingAreaErrorKind<E>) -> ChartError {
     ChartError(error.to_string())
 }
 

@@ -87,7 +87,9 @@ impl Grid {
             if width(&cell) > 0 {
                 line.extend(std::iter::repeat_n(' ', owed + before));
                 owed = 0;
-                cell.iter().for_each(|span| line.push_str(&span.painted()));
+                for span in &cell {
+                    line.push_str(&span.painted());
+                }
             } else {
                 owed += before;
             }

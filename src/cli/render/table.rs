@@ -25,7 +25,9 @@ pub fn check(result: &CheckResult) -> String {
         push(&mut text, &lines.next().unwrap_or_default());
         for report in &shown {
             lines.by_ref().take(2).for_each(|line| push(&mut text, &line));
-            details(report).iter().for_each(|line| push(&mut text, line));
+            for line in details(report) {
+                push(&mut text, &line);
+            }
         }
         let mut terms = shown.iter().filter_map(|r| r.estimate.as_ref()).flat_map(|e| &e.terms).peekable();
         text.push('\n');
@@ -200,8 +202,8 @@ pub(crate) fn without_fixes(message: &str) -> &str {
 /// What to change, what is then needed where, and what it costs.
 pub(crate) fn fix(fix: &Fix) -> String {
     let change = |change: &crate::decide::report::Change| {
-        let from = if change.from.is_empty() { "unset" } else { &change.from };
-        format!("{} {from} → {}", change.path, change.to)
+        let from = if change.from.is_empty() { String::new() } else { format!("{} ", change.from) };
+        format!("{} {from}→ {}", change.path, change.to)
     };
     let changes: Vec<String> = fix.changes.iter().map(change).collect();
     let cost = if fix.cost.is_empty() { String::new() } else { format!(" ({})", fix.cost) };

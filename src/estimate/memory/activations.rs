@@ -11,6 +11,8 @@ use crate::estimate::model::{Attention, Heads, LayerGroup, LinearState, Mlp};
 pub struct Kernels {
     /// Bytes of an activation element in compute precision: 2, or 4 for fp32 training.
     pub width: f64,
+    /// Bytes of an element of a matrix product's input that is kept: less than `width` with fp8 products.
+    pub inputs: f64,
     /// Norms and activation functions run as fused kernels and save their inputs only.
     pub fused: bool,
     /// Norms save their input only although the rest is eager.
@@ -253,7 +255,7 @@ fn inputs(hidden: f64, kernels: &Kernels, projections: f64) -> Saved {
     match kernels.frozen {
         Some(adapters) => Saved::whole(hidden * adapters.inputs(adapters.qkv)),
         None if kernels.autocast && !kernels.fused => Saved::whole(hidden * kernels.width * projections),
-        None => input(hidden * kernels.width, kernels),
+        None => input(hidden * kernels.inputs, kernels),
     }
 }
 
@@ -298,8 +300,8 @@ fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
     };
     let Some(adapters) = kernels.frozen else {
         let projections = if kernels.autocast && !kernels.fused && gated { 2.0 } else { 1.0 };
-        return Saved::split(trained * kernels.width * inner)
-            .plus(input(projections * kernels.width * hidden, kernels));
+        let kept = (trained - 1.0).mul_add(kernels.width, kernels.inputs);
+        return Saved::split(kept * inner).plus(input(projections * kernels.inputs * hidden, kernels));
     };
     Saved {
         split: ((trained - 1.0) * kernels.width + adapters.inputs(adapters.down)) * inner,
@@ -314,6 +316,7 @@ mod tests {
 
     const EAGER: Kernels = Kernels {
         width: 2.0,
+        inputs: 2.0,
         fused: false,
         fused_norms: false,
         gathered_inputs: false,

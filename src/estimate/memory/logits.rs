@@ -12,8 +12,8 @@ const IN_PLACE: f64 = 6.0;
 const SOFTCAP: f64 = 6.0;
 /// What transformers before 4.46 holds besides: a contiguous shifted copy and the fp32 output.
 const SHIFTED: f64 = 6.0;
-/// A loss over tensor-parallel shards that is not in place makes one more fp32 copy.
-const SHARDED: f64 = 4.0;
+/// One more fp32 copy: of a loss over tensor-parallel shards that is not in place, or of a caller that holds logits.
+const COPY: f64 = 4.0;
 /// Chunks of a chunked loss.
 const CHUNKS: f64 = 8.0;
 /// 16-bit logits of all chunks and their 16-bit gradients, which a chunked loss keeps.
@@ -33,6 +33,8 @@ pub struct CrossEntropy {
     pub hidden: f64,
     /// Logits are soft-capped.
     pub softcap: bool,
+    /// The caller holds the logits, and eager kernels copy them once more.
+    pub held: bool,
     /// Logits are divided over tensor-parallel ranks.
     pub sharded: bool,
     /// Old versions of transformers hold the fp32 logits and a shifted copy besides.
@@ -50,9 +52,10 @@ impl CrossEntropy {
     #[must_use]
     pub fn bytes_per_logit(&self) -> f64 {
         let base = if self.in_place { IN_PLACE } else { WHOLE };
-        let sharded = if self.sharded && !self.in_place { SHARDED } else { 0.0 };
+        let copied = (self.sharded || self.held) && !self.in_place;
+        let copy = if copied { COPY } else { 0.0 };
         let shifted = if self.shifted_copy && !self.in_place { SHIFTED } else { 0.0 };
-        base + sharded + shifted + if self.softcap { SOFTCAP } else { 0.0 }
+        base + copy + shifted + if self.softcap { SOFTCAP } else { 0.0 }
     }
 
     /// Bytes at the peak.
@@ -110,6 +113,7 @@ mod tests {
             vocabulary: 128_256.0,
             hidden: 4096.0,
             softcap: false,
+            held: false,
             sharded: false,
             shifted_copy: false,
             in_place: false,

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a model by name. Readers ([`hf_config`]) turn files into this shape; the memory terms sum it.
 
+mod cache;
 pub mod hf_config;
 pub mod quantization;
 

@@ -74,7 +74,7 @@ impl<'a> Footprint<'a> {
             .adapters
             .as_ref()
             .map_or((plan.policy.gradient, plan.policy.reduce), |adapters| (adapters.width, adapters.width));
-        let divided = Gradients::divided(plan.sharding);
+        let divided = Gradients::divided(plan.sharding) && !plan.defers_reduction();
         let shards = if divided { (plan.shards, plan.expert_shards) } else { (1.0, 1.0) };
         // One divisor that gives the same bytes as dividing dense and expert gradients apart.
         let effective = if trainable.total() > 0.0 { trainable.total() / trainable.over(shards) } else { 1.0 };
@@ -86,9 +86,10 @@ impl<'a> Footprint<'a> {
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
+            held: plan.habits.held_logits && !plan.kernels.fused && !plan.frugal,
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
-            in_place: plan.family == Family::Megatron,
+            in_place: plan.family == Family::Megatron || plan.compiled_loss,
             recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
@@ -301,7 +302,9 @@ impl<'a> Footprint<'a> {
             let recomputed = if again { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
             recomputed + on_rank(activations::backward(group, hidden, kernels))
         });
-        self.plan.tokens * per_token.fold(0.0, f64::max)
+        // Compiled recomputation frees as it goes.
+        let share = if self.plan.frugal { 0.75 } else { 1.0 };
+        share * self.plan.tokens * per_token.fold(0.0, f64::max)
     }
 }
 

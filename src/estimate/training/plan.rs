@@ -3,7 +3,7 @@
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
 use crate::estimate::model::{Model, TensorKind};
-use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
+use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
 use crate::estimate::{EstimateError, Workload};
 
 use super::lora::Targets;
@@ -69,6 +69,8 @@ pub(super) struct Plan {
     /// Micro-batches of one step; bounds those in flight in a pipeline.
     pub(super) micro_batches: Option<f64>,
     pub(super) bucket_copy: bool,
+    /// The loss is compiled and works in place.
+    pub(super) compiled_loss: bool,
     /// The optimizer step copies the trainable parameters once.
     pub(super) foreach: bool,
     pub(super) offload: bool,
@@ -103,12 +105,12 @@ pub(super) struct AdapterPlan {
 const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
-/// Allocator slack over what rests and what comes and goes: plain segments, compiled or fused kernels, which allocate
-/// fewer sizes, and expandable segments.
-const PLAIN: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.24), (0.09, 0.40)];
-/// Plain PyTorch without sharding: every parameter and state is an allocation of its own, and lengths vary.
-const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.03), (0.08, 0.26), (0.14, 0.50)];
-const FUSED: [(f64, f64); 3] = [(0.0, 0.03), (0.05, 0.15), (0.09, 0.32)];
+/// Allocator slack over what rests and what comes and goes, with samples of varying length.
+const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.09, 0.36)];
+/// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
+const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.12, 0.42)];
+/// With samples of one length, or compiled and fused kernels, which allocate fewer sizes.
+const STEADY: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.14), (0.09, 0.24)];
 const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 
 /// Workspaces in the allocator, MiB.
@@ -160,9 +162,10 @@ impl Plan {
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
             Scenario::Low => Policy::cheapest(precision, family),
-            Scenario::Likely | Scenario::High => Policy::of(precision, family),
+            Scenario::Likely => Policy::of(precision, family),
+            Scenario::High => Policy::dearest(precision, family),
         };
-        let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy));
+        let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
         let division = Division::of(parallelism, sharding);
         Ok(Self {
             tokens: batch as f64 * sequence as f64 / parallelism.context as f64,
@@ -185,16 +188,17 @@ impl Plan {
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
             micro_batches: training.micro_batches.map(|count| count as f64),
             bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
+            compiled_loss: training.fused_kernels && scenario == Scenario::Low,
             foreach: scenario == Scenario::High && matches!(family, Family::Torch | Family::Fsdp),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
             adapters,
             frugal: scenario == Scenario::Low,
-            slack: scenario.pick(slack(training, family)),
+            slack: scenario.pick(slack(training, family, habits)),
             shifted_logits: scenario == Scenario::High && matches!(family, Family::Torch | Family::DeepSpeed),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: scenario.pick([0.95, 1.0, 1.05]),
+            error: scenario.pick([0.94, 1.0, 1.04]),
         })
     }
 
@@ -202,6 +206,12 @@ impl Plan {
     pub(super) fn fragmentation(&self, load: &Load) -> f64 {
         let at_work = load.activations + load.logits + load.transient;
         self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
+    }
+
+    /// Whether sharded gradients stay whole while micro-batches accumulate.
+    pub(super) const fn defers_reduction(&self) -> bool {
+        let unsharded = self.habits.defers_reduction && self.accumulates && !self.frugal;
+        unsharded && matches!(self.family, Family::Fsdp) && self.pipeline == 1
     }
 
     /// Whether parameters live on the host, not only the optimizer's states.
@@ -225,10 +235,10 @@ impl Plan {
     }
 }
 
-const fn slack(training: &Training, family: Family) -> [(f64, f64); 3] {
-    match (training.expandable_segments, training.fused_kernels, family) {
+const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
+    match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
         (true, _, _) => EXPANDABLE,
-        (false, true, _) => FUSED,
+        (false, true, _) => STEADY,
         (false, false, Family::Torch) => UNSHARDED,
         (false, false, _) => PLAIN,
     }
@@ -269,7 +279,8 @@ fn sequence_parallel(workload: &Workload, family: Family, scenario: Scenario) ->
     workload.training.sequence_parallel.unwrap_or(match scenario {
         Scenario::Low => true,
         Scenario::Likely => matches!(family, Family::Megatron | Family::Fsdp),
-        Scenario::High => false,
+        // DTensor's plans divide norms; Megatron's default does not.
+        Scenario::High => family == Family::Fsdp,
     })
 }
 
@@ -289,6 +300,7 @@ fn kernels(
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     Kernels {
         width: policy.compute,
+        inputs: policy.inputs,
         fused,
         gathered_inputs: family == Family::Fsdp,
         fused_norms: Habits::of(workload.training.trainer.as_deref()).native_norms && scenario != Scenario::High,
@@ -301,7 +313,8 @@ fn kernels(
 }
 
 impl AdapterPlan {
-    fn resolve(workload: &Workload, model: &Model, lora: &crate::estimate::workload::Lora, policy: Policy) -> Self {
+    fn resolve(workload: &Workload, model: &Model, lora: &Lora, policy: Policy, scenario: Scenario) -> Self {
+        let double = lora.double_quantization || scenario == Scenario::Low;
         let pure = workload.training.precision == Some(Precision::Bf16) && !lora.fp32_adapters;
         Self {
             rank: lora.rank,
@@ -313,7 +326,7 @@ impl AdapterPlan {
             } else {
                 policy.weight.max(2.0)
             },
-            quantized: lora.quantized_base.then_some(if lora.double_quantization { NF4_DOUBLE } else { NF4 }),
+            quantized: lora.quantized_base.then_some(if double { NF4_DOUBLE } else { NF4 }),
             saved: lora.modules_to_save.clone(),
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Policy {
     pub(super) step_gradient: f64,
     /// An activation element.
     pub(super) compute: f64,
+    /// An input of a matrix product, where it is kept for backward.
+    pub(super) inputs: f64,
     /// A parameter gathered by unsharding.
     pub(super) gather: f64,
     /// A gradient while it is reduced over ranks.
@@ -60,6 +62,7 @@ const PURE_16: Policy = Policy {
     state: 2.0,
     step_gradient: 0.0,
     compute: 2.0,
+    inputs: 2.0,
     gather: 2.0,
     reduce: 2.0,
     autocast: 0.0,
@@ -72,8 +75,8 @@ const FSDP_MIXED: Policy = Policy { weight: 4.0, gradient: 4.0, state: 4.0, redu
 const DEEPSPEED: Policy = Policy { master: 4.0, state: 4.0, step_gradient: 4.0, ..PURE_16 };
 const MEGATRON: Policy = Policy { gradient: 4.0, master: 4.0, state: 4.0, ..PURE_16 };
 const MEGATRON_FP16: Policy = Policy { gradient: 2.0, step_gradient: 4.0, ..MEGATRON };
-/// Transformer Engine keeps fp8 copies of weights beside the 16-bit parameters.
-const MEGATRON_FP8: Policy = Policy { weight: 3.0, ..MEGATRON };
+/// Transformer Engine keeps inputs of matrix products in fp8 and reduces 16-bit gradients.
+const MEGATRON_FP8: Policy = Policy { gradient: 2.0, inputs: 1.0, ..MEGATRON };
 
 impl Policy {
     /// The policy that a family of trainers uses for a precision.
@@ -93,10 +96,23 @@ impl Policy {
         }
     }
 
+    /// The most: both fp8 copies of weights beside the 16-bit ones, and fp32 gradients.
+    pub(super) const fn dearest(precision: Precision, family: Family) -> Self {
+        match (precision, family) {
+            (Precision::Fp8, Family::Megatron) => Self { weight: 4.0, gradient: 4.0, ..MEGATRON_FP8 },
+            _ => Self::of(precision, family),
+        }
+    }
+
     /// The least that a trainer could do with what was declared: 16-bit states without a master, no weight copies.
     pub(super) const fn cheapest(precision: Precision, family: Family) -> Self {
         match precision {
             Precision::Bf16 => PURE_16,
+            // 16-bit gradient buffers, and fp8 parameters without a 16-bit copy.
+            Precision::Fp8 if matches!(family, Family::Megatron) => Self { weight: 1.0, ..MEGATRON_FP8 },
+            Precision::MixedBf16 | Precision::MixedFp16 if matches!(family, Family::Megatron) => {
+                Self { gradient: 2.0, step_gradient: 0.0, ..MEGATRON }
+            }
             _ => Self { autocast: 0.0, step_gradient: 0.0, ..Self::of(precision, family) },
         }
     }

@@ -113,12 +113,12 @@ impl<'a> Rank<'a> {
             if !here {
                 continue;
             }
-            let parameters = self.count(plan, tensor, 1.0);
+            let tied = tensor.kind == TensorKind::Embedding && model.tied_embeddings && tensor.module == "embed_tokens";
+            let copies = if tied && self.stage == 0 && self.last && plan.habits.untied_head { 2.0 } else { 1.0 };
+            let parameters = copies * self.count(plan, tensor, copies);
             self.root += parameters;
-            let head = tensor.kind == TensorKind::Head
-                || (tensor.kind == TensorKind::Embedding && model.tied_embeddings && tensor.module == "embed_tokens");
-            if head {
-                self.head += parameters;
+            if tied || tensor.kind == TensorKind::Head {
+                self.head += parameters / copies;
             }
         }
     }

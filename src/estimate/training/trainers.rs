@@ -10,6 +10,14 @@ pub(super) struct Habits {
     pub(super) recomputed_chunks: bool,
     /// Norms are PyTorch's own kernels and save their input only.
     pub(super) native_norms: bool,
+    /// FSDP reduces gradients only after the last accumulated micro-batch (`no_sync`): they are whole until then.
+    pub(super) defers_reduction: bool,
+    /// A tied head is stored and loaded as a matrix of its own.
+    pub(super) untied_head: bool,
+    /// Samples are packed or cut to one length, so that every step allocates the same sizes.
+    pub(super) fixed_lengths: bool,
+    /// The training loop holds the logits while the loss, outside of the model, makes its copies.
+    pub(super) held_logits: bool,
     /// Megatron's own buffers and kernels, also where its distributed optimizer is not used.
     pub(super) megatron: bool,
     /// Quantized bases are prepared by PEFT: what is not quantized is upcast to fp32.
@@ -21,6 +29,10 @@ const TRANSFORMERS: Habits = Habits {
     root_apart: false,
     recomputed_chunks: false,
     native_norms: false,
+    held_logits: false,
+    fixed_lengths: false,
+    defers_reduction: true,
+    untied_head: false,
     megatron: false,
     upcast_unquantized: true,
 };
@@ -29,6 +41,10 @@ const NATIVE: Habits = Habits {
     root_apart: true,
     recomputed_chunks: false,
     native_norms: true,
+    held_logits: true,
+    fixed_lengths: true,
+    defers_reduction: false,
+    untied_head: false,
     megatron: false,
     upcast_unquantized: false,
 };
@@ -38,7 +54,7 @@ const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, ..NAT
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", Habits { recomputed_chunks: true, ..NATIVE }),
     ("torchtune", NATIVE),
-    ("litgpt", NATIVE),
+    ("litgpt", Habits { untied_head: true, defers_reduction: true, ..NATIVE }),
     ("megatron", MEGATRON),
     ("nemo", MEGATRON),
     ("fsdp_qlora", Habits { upcast_unquantized: false, ..TRANSFORMERS }),

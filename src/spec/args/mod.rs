@@ -3,15 +3,21 @@
 //! Each program is a table ([`table::Program`]); this module finds which program a container runs and with which words.
 
 mod image;
+mod llamacpp;
+mod ollama;
+mod sglang;
 mod shell;
 mod table;
+mod tgi;
+mod trainers;
+mod trtllm;
 mod values;
 mod vllm;
 
 use serde_json::Value;
 
 use self::image::Image;
-use self::shell::Env;
+use self::shell::{Env, Var};
 use self::table::{ImageRule, Program, Reader};
 use super::declaration::Origin;
 use super::draft::{Draft, Source};
@@ -19,7 +25,16 @@ use super::numbers::shown;
 use super::pod::Container;
 
 /// Every program that is read.
-const PROGRAMS: &[&Program] = &[&vllm::PROGRAM];
+const PROGRAMS: &[&Program] = &[
+    &vllm::PROGRAM,
+    &sglang::PROGRAM,
+    &tgi::PROGRAM,
+    &trtllm::PROGRAM,
+    &llamacpp::PROGRAM,
+    &ollama::PROGRAM,
+    &trainers::LAUNCHED,
+    &trainers::TORCHTUNE,
+];
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
 /// Commands that only mention programs.
@@ -28,6 +43,8 @@ const MENTIONS: &[&str] = &["echo", "printf", "pip", "pip3", "cat", "grep", "ls"
 const RESERVED: &[&str] = &["if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"];
 /// Shells in shells.
 const MAX_SHELLS: usize = 4;
+
+type Start = &'static [&'static str];
 
 /// A command with the environment that it sees.
 struct Command {
@@ -53,10 +70,10 @@ pub(super) fn read(container: &Container, draft: &mut Draft) {
         }
     };
     let mut runs = commands.iter().filter_map(|command| Some((find(&command.words)?, command)));
-    if let Some(((program, arguments), command)) = runs.next() {
+    if let Some(((program, start, arguments), command)) = runs.next() {
         name(program, Origin::Argument, draft);
         version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
-        Reader::new(draft, program).read(arguments, &command.env);
+        Reader::new(draft, program, start).read(arguments, &command.env);
         if runs.next().is_some() {
             draft
                 .out
@@ -87,9 +104,9 @@ fn by_image(
     if rule.entrypoint && container.command.is_empty() {
         let words = commands.first().map_or(&[][..], |command| command.words.as_slice());
         let words = words.strip_prefix(&["serve".to_owned()][..]).unwrap_or(words);
-        return Reader::new(draft, program).read(words, env);
+        return Reader::new(draft, program, &[]).read(words, env);
     }
-    Reader::new(draft, program).read(&[], env);
+    Reader::new(draft, program, &[]).read(&[], env);
     let command = container.command.iter().chain(&container.args).next().map_or("the entry point", String::as_str);
     draft.out.unread.push(format!("`{}` runs {} with arguments that are not seen here", shown(command), program.name));
     draft.out.unknown_fields.insert("arguments");
@@ -98,7 +115,7 @@ fn by_image(
 /// Variables that mean the same to every program built on PyTorch.
 fn common_env(env: &Env, draft: &mut Draft) {
     for name in ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"] {
-        let Some(Some(value)) = env.get(name) else { continue };
+        let Var::Known(value) = env.get(name) else { continue };
         let expandable = value.split(',').any(|part| part.trim().eq_ignore_ascii_case("expandable_segments:true"));
         if expandable {
             let location = format!("env {name}");
@@ -160,7 +177,7 @@ fn base_name(word: &str) -> &str {
 }
 
 /// The program that a command runs, with its arguments. Wrappers (`exec`, `env`, `nohup`, `numactl`...) are passed over.
-fn find(words: &[String]) -> Option<(&'static Program, &[String])> {
+fn find(words: &[String]) -> Option<(&'static Program, Start, &[String])> {
     let first = words.iter().find(|word| !RESERVED.contains(&word.as_str()));
     if first.is_some_and(|word| MENTIONS.contains(&base_name(word))) {
         return None;
@@ -169,7 +186,7 @@ fn find(words: &[String]) -> Option<(&'static Program, &[String])> {
         let rest = words.get(at..)?;
         PROGRAMS.iter().find_map(|program| {
             let start = program.starts.iter().find(|start| begins(rest, start))?;
-            Some((*program, rest.get(start.len()..)?))
+            Some((*program, *start, rest.get(start.len()..)?))
         })
     })
 }

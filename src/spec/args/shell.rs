@@ -32,6 +32,17 @@ pub(super) fn written(word: &str) -> String {
     word.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect()
 }
 
+/// What is known of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Var<'a> {
+    /// Its value.
+    Known(&'a str),
+    /// Set, or possibly set, to something that is not seen here.
+    Unknown,
+    /// Not set by the pod.
+    Unset,
+}
+
 /// The variables that a command sees.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Env {
@@ -58,12 +69,13 @@ impl Env {
         env
     }
 
-    /// The value of a variable: `None` when it is not set, `Some(None)` when it is not known.
-    pub(super) fn get(&self, name: &str) -> Option<Option<&str>> {
+    /// What is known of a variable.
+    pub(super) fn get(&self, name: &str) -> Var<'_> {
         match self.vars.get(name) {
-            Some(value) => Some(value.as_deref()),
-            None if self.open => Some(None),
-            None => None,
+            Some(Some(value)) => Var::Known(value),
+            Some(None) => Var::Unknown,
+            None if self.open => Var::Unknown,
+            None => Var::Unset,
         }
     }
 
@@ -84,9 +96,9 @@ impl Env {
                 rest = after;
             } else if let Some((name, after)) = from.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
                 match self.get(name) {
-                    Some(Some(value)) => out.push_str(value),
-                    Some(None) => out.push_str(&mark(&format!("$({name})"))),
-                    None => out.push_str(&format!("$({name})")),
+                    Var::Known(value) => out.push_str(value),
+                    Var::Unknown => out.push_str(&mark(&format!("$({name})"))),
+                    Var::Unset => out.extend(["$(", name, ")"]),
                 }
                 rest = after;
             } else {
@@ -307,8 +319,11 @@ impl Parser {
         if let Ok(position) = name.parse::<usize>() {
             return position.checked_sub(1).and_then(|index| self.env.positional.get(index)).cloned();
         }
-        let value = self.env.get(name)?;
-        Some(value.map_or_else(|| mark(&format!("${name}")), str::to_owned))
+        match self.env.get(name) {
+            Var::Known(value) => Some(value.to_owned()),
+            Var::Unknown => Some(mark(&format!("${name}"))),
+            Var::Unset => None,
+        }
     }
 
     /// `NAME`, `NAME:-word`, `NAME-word`, `NAME:=word`, `NAME:+word`; everything else cannot be known.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::shell::{self, Env};
+use super::shell::{self, Env, Var};
 use crate::spec::declaration::Origin;
 use crate::spec::draft::{Draft, Source};
 use crate::spec::numbers::shown;
@@ -62,8 +62,12 @@ pub(super) enum Effect {
     Call(fn(&mut Reader<'_>, &str)),
     /// Its value is kept for `finish`.
     Keep,
+    /// Any number of values, kept for `finish` separated by commas.
+    KeepMany,
     /// Without value: kept for `finish` as `true` or `false`.
     KeepSwitch,
+    /// With or without `true` or `false` after it: kept for `finish` as `true` or `false`.
+    KeepBool,
     /// Takes a value, has no effect.
     Skip,
     /// Takes any number of values, has no effect.
@@ -93,6 +97,10 @@ pub(super) struct Reader<'a> {
     pub(super) program: &'static Program,
     /// Values of `Keep` flags by their first name.
     pub(super) kept: BTreeMap<&'static str, String>,
+    /// Words without a flag that set no field, e.g. a recipe's name.
+    pub(super) bare: Vec<String>,
+    /// The words that started it.
+    pub(super) start: &'static [&'static str],
     /// Argument or Env.
     origin: Origin,
     /// Flag or variable that is being read.
@@ -111,8 +119,16 @@ struct Given {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(draft: &'a mut Draft, program: &'static Program) -> Self {
-        Self { draft, program, kept: BTreeMap::new(), origin: Origin::Argument, location: String::new() }
+    pub(super) fn new(draft: &'a mut Draft, program: &'static Program, start: &'static [&'static str]) -> Self {
+        Self {
+            draft,
+            program,
+            start,
+            kept: BTreeMap::new(),
+            bare: Vec::new(),
+            origin: Origin::Argument,
+            location: String::new(),
+        }
     }
 
     /// Reads arguments, then variables (which are weaker), then what follows from both.
@@ -129,11 +145,11 @@ impl<'a> Reader<'a> {
         for flag in self.program.env {
             for name in flag.names {
                 match env.get(name) {
-                    Some(Some(value)) if !value.is_empty() => {
+                    Var::Known(value) if !value.is_empty() => {
                         self.location = format!("env {name}");
                         self.apply(flag, value);
                     }
-                    Some(None) if !env.is_imported_only(name) => {
+                    Var::Unknown if !env.is_imported_only(name) => {
                         self.location = format!("env {name}");
                         self.apply(flag, &shell::mark(&format!("the value of {name}")));
                     }
@@ -152,6 +168,11 @@ impl<'a> Reader<'a> {
         if let Err(problem) = self.draft.set_path(path, value, source) {
             self.unknown(path, &problem);
         }
+    }
+
+    /// Whether a `Keep` flag is on.
+    pub(super) fn on(&self, name: &str) -> bool {
+        self.kept.get(name).is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes"))
     }
 
     /// The field was given but cannot be known.
@@ -175,15 +196,16 @@ impl<'a> Reader<'a> {
                 self.unread(&why);
                 self.draft.out.unknown_fields.insert("arguments");
             }
-            (Effect::Set(path), None) => self.set(path, &Value::from(value)),
+            (Effect::Set(path) | Effect::Switch(path), None) => self.set(path, &Value::from(value)),
             (Effect::Map(path, map), None) => match map(value) {
                 Ok(Value::Null) => {}
                 Ok(value) => self.set(path, &value),
                 Err(why) => self.unknown(path, &why),
             },
             (Effect::Call(call), None) => call(self, value),
-            (Effect::Keep | Effect::KeepSwitch, None) => self.keep(flag, value.to_owned()),
-            (Effect::Switch(path), None) => self.set(path, &Value::from(value)),
+            (Effect::Keep | Effect::KeepMany | Effect::KeepSwitch | Effect::KeepBool, None) => {
+                self.keep(flag, value.trim().to_owned());
+            }
             (Effect::Unread(why) | Effect::UnreadSwitch(why), None) => self.unread(why),
         }
     }
@@ -191,7 +213,7 @@ impl<'a> Reader<'a> {
     fn switch(&mut self, flag: &Flag, on: bool) {
         match flag.effect {
             Effect::Switch(path) => self.set(path, &Value::from(on)),
-            Effect::KeepSwitch => self.keep(flag, on.to_string()),
+            Effect::KeepSwitch | Effect::KeepBool => self.keep(flag, on.to_string()),
             Effect::UnreadSwitch(why) if on => self.unread(why),
             _ => {}
         }
@@ -227,19 +249,25 @@ impl<'a> Reader<'a> {
                         .unread
                         .push(format!("`{}` may hold arguments that are not known here", shown(&shell::written(word))));
                     self.draft.out.unknown_fields.insert("arguments");
+                } else {
+                    self.bare.push(word.clone());
                 }
                 continue;
             }
             match self.find(word) {
                 Some(mut found) => {
                     if found.value.is_none() && found.flag.effect.takes_value() {
-                        found.value = words.next_if(|next| !is_flag(next)).cloned();
-                        if found.value.is_none() {
+                        let optional = matches!(found.flag.effect, Effect::KeepBool);
+                        found.value =
+                            words.next_if(|next| if optional { is_bool(next) } else { !is_flag(next) }).cloned();
+                        if found.value.is_none() && !optional {
                             continue;
                         }
                     }
-                    if matches!(found.flag.effect, Effect::SkipMany) {
-                        while words.next_if(|next| !is_flag(next)).is_some() {}
+                    if matches!(found.flag.effect, Effect::SkipMany | Effect::KeepMany) {
+                        while let Some(more) = words.next_if(|next| !is_flag(next)) {
+                            found.value = found.value.map(|first| format!("{first},{more}"));
+                        }
                     }
                     given.push(found);
                 }
@@ -286,6 +314,10 @@ impl<'a> Reader<'a> {
 fn is_flag(word: &str) -> bool {
     let mut chars = word.chars();
     chars.next() == Some('-') && chars.next().is_some_and(|c| !c.is_ascii_digit() && c != '.')
+}
+
+fn is_bool(word: &str) -> bool {
+    matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0" | "yes" | "no")
 }
 
 /// The last of several equal flags counts, as in every argument parser read here.

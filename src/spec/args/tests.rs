@@ -195,6 +195,166 @@ mod vllm {
     }
 }
 
+mod engines {
+    use super::*;
+
+    #[test]
+    fn sglang_is_read() {
+        let found = declared(
+            r#"{"name":"c","image":"lmsysorg/sglang:v0.5.3","command":["python3","-m","sglang.launch_server"],
+            "args":["--model-path","org/m","--tp","4","--mem-fraction-static=0.8","--context-length","32768",
+                    "--max-running-requests","48","--chunked-prefill-size","4096","--disable-cuda-graph","--trust-remote-code",
+                    "--kv-cache-dtype","fp8_e5m2","--dp-size","2"]}"#,
+        );
+        assert_eq!((model(&found), found.engine.name), (Some("org/m"), EngineName::Sglang));
+        assert_eq!(found.parallelism, Parallelism { tensor: 4, data: 2, ..Parallelism::default() });
+        assert_eq!((found.context_length, found.engine.memory_fraction), (Some(32768), Some(0.8)));
+        assert_eq!((found.engine.max_num_seqs, found.engine.max_num_batched_tokens), (Some(48), Some(4096)));
+        assert!(found.engine.enforce_eager && found.unread.is_empty(), "{:?}", found.unread);
+        let attention = shell("sglang serve --model org/m --dp 4 --enable-dp-attention --speculative-algorithm EAGLE");
+        assert!(attention.unknown_fields.contains("parallelism.data"));
+        assert!(attention.unknown_fields.contains("engine.speculativeTokens"));
+    }
+
+    #[test]
+    fn tgi_is_read_from_flags_and_variables() {
+        let found = declared(
+            r#"{"name":"c","image":"ghcr.io/huggingface/text-generation-inference:3.3.4","args":["--max-total-tokens","8192"],
+            "env":[{"name":"MODEL_ID","value":"org/m"},{"name":"QUANTIZE","value":"awq"},{"name":"MAX_TOTAL_TOKENS","value":"1"}],
+            "resources":{"limits":{"nvidia.com/gpu":2}}}"#,
+        );
+        assert_eq!((model(&found), found.engine.name), (Some("org/m"), EngineName::Tgi));
+        assert_eq!((found.context_length, found.parallelism.tensor), (Some(8192), 2), "every GPU is taken unless told");
+        assert_eq!((found.quantization.as_deref(), found.engine.version), (Some("awq"), Some(Version([3, 3, 4]))));
+        assert_eq!(found.origins["model"], Origin::Env);
+    }
+
+    #[test]
+    fn llama_cpp_is_read_with_the_files_quantization() {
+        let found = declared(
+            r#"{"name":"c","image":"ghcr.io/ggml-org/llama.cpp:server-cuda","args":["-m","/models/a-7b.Q5_K_M.gguf","-c","8192",
+            "-np","4","-ngl","99","-ctk","q8_0","--jinja"],"env":[{"name":"LLAMA_ARG_CTX_SIZE","value":"16"}]}"#,
+        );
+        assert_eq!((model(&found), found.engine.name), (Some("/models/a-7b.Q5_K_M.gguf"), EngineName::Llamacpp));
+        assert_eq!(found.quantization.as_deref(), Some("q5_k_m"));
+        assert_eq!(
+            (found.context_length, found.batch_size, found.kv_cache_dtype),
+            (Some(8192), Some(4), Some(DType::Int8))
+        );
+        assert!(found.unread.is_empty(), "{:?}", found.unread);
+        let hub = shell("/app/llama-server -hf org/m-GGUF -ngl 20 -c 0");
+        assert_eq!((model(&hub), hub.quantization.as_deref()), (Some("org/m-GGUF"), Some("q4_k_m")));
+        assert!(hub.unknown_fields.contains("engine.cpuOffload") && hub.context_length.is_none());
+    }
+
+    #[test]
+    fn tensorrt_llm_is_read() {
+        let found = shell(
+            "mpirun -n 2 trtllm-serve org/m --tp_size 2 --max_seq_len 4096 --kv_cache_free_gpu_memory_fraction 0.8",
+        );
+        assert_eq!((model(&found), found.engine.name), (Some("org/m"), EngineName::Trtllm));
+        assert_eq!((found.parallelism.tensor, found.context_length), (2, Some(4096)));
+        assert!(shell("trtllm-serve serve org/m --config x.yaml").unknown_fields.contains("arguments"));
+    }
+
+    #[test]
+    fn ollama_has_variables_and_no_model() {
+        let found = declared(
+            r#"{"name":"c","image":"ollama/ollama:0.12.3","env":[{"name":"OLLAMA_CONTEXT_LENGTH","value":"8192"},
+            {"name":"OLLAMA_NUM_PARALLEL","value":"2"},{"name":"OLLAMA_KV_CACHE_TYPE","value":"q8_0"}]}"#,
+        );
+        assert_eq!(
+            (found.engine.name, found.context_length, found.batch_size),
+            (EngineName::Ollama, Some(8192), Some(2))
+        );
+        assert!(found.model.is_none() && found.unread[0].contains("vramguard.io/model"));
+    }
+}
+
+mod trainers {
+    use super::*;
+    use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Sharding};
+
+    fn on_gpus(script: &str, gpus: u64) -> Declaration {
+        let script = serde_json::to_string(script).unwrap();
+        declared(&format!(
+            r#"{{"name":"c","image":"x","command":["bash","-c",{script}],"resources":{{"limits":{{"nvidia.com/gpu":{gpus}}}}}}}"#
+        ))
+    }
+
+    #[test]
+    fn trl_with_adapters_on_a_quantized_base() {
+        let found = on_gpus(
+            "trl sft --model_name_or_path org/m --per_device_train_batch_size 2 --max_length 2048 --use_peft --lora_r 32 \
+             --lora_target_modules q_proj v_proj --load_in_4bit --optim paged_adamw_8bit --accelerate_config zero2 \
+             --gradient_accumulation_steps 8 --use_liger_kernel",
+            4,
+        );
+        assert_eq!((found.task, model(&found)), (Some(Task::Training), Some("org/m")));
+        assert_eq!((found.batch_size, found.context_length, found.parallelism.data), (Some(2), Some(2048), 4));
+        let training = &found.training;
+        let lora = training.lora.as_ref().unwrap();
+        assert_eq!((lora.rank, lora.targets.join("+"), lora.quantized_base), (32, "q_proj+v_proj".into(), true));
+        assert_eq!((training.optimizer, training.sharding), (Some(Optimizer::PagedAdamW8bit), Some(Sharding::Zero2)));
+        assert_eq!(training.checkpointing, Some(Checkpointing::Full), "TRL recomputes by default");
+        assert_eq!((training.precision, training.loss), (Some(Precision::MixedBf16), Some(Loss::Fused)));
+        assert_eq!(training.gradient_accumulation, Some(8));
+        assert!(found.unread.is_empty(), "{:?}", found.unread);
+    }
+
+    #[test]
+    fn launchers_count_processes() {
+        let script =
+            "train.py --model_name_or_path org/m --per_device_train_batch_size 4 --gradient_accumulation_steps 2";
+        for (launcher, data) in [
+            ("torchrun --nproc_per_node=8 --nnodes=2", 16),
+            ("torchrun --nproc-per-node gpu", 2),
+            ("accelerate launch --num_processes 4 --use_fsdp", 4),
+            ("deepspeed --num_gpus 2", 2),
+            ("python -m torch.distributed.run", 2),
+        ] {
+            let found = on_gpus(&format!("{launcher} {script}"), 2);
+            assert_eq!((found.parallelism.data, found.task), (data, Some(Task::Training)), "{launcher}");
+        }
+        let file = on_gpus(&format!("deepspeed {script} --deepspeed /etc/ds.json --bf16 True"), 2);
+        assert!(file.unknown_fields.contains("training.sharding"), "a file is not guessed");
+        assert_eq!(file.training.precision, Some(Precision::MixedBf16));
+    }
+
+    #[test]
+    fn megatron_divides_processes_by_the_models_ranks() {
+        let found = on_gpus(
+            "torchrun --nproc_per_node 8 pretrain_gpt.py --tensor-model-parallel-size 2 --pipeline-model-parallel-size 2 \
+             --micro-batch-size 1 --seq-length 4096 --recompute-granularity full --use-distributed-optimizer --bf16",
+            8,
+        );
+        assert_eq!(found.parallelism, Parallelism { tensor: 2, pipeline: 2, data: 2, ..Parallelism::default() });
+        assert_eq!(found.training.sharding, Some(Sharding::Megatron));
+        assert_eq!(found.training.checkpointing, Some(Checkpointing::Full));
+    }
+
+    #[test]
+    fn a_launched_script_that_is_not_known_is_not_called_training() {
+        let found = on_gpus("torchrun --nproc_per_node 8 generate.py --ckpt x", 8);
+        assert!(found.task.is_none() && found.unknown_fields.contains("arguments"), "{found:?}");
+    }
+
+    #[test]
+    fn torchtune_reads_its_overrides() {
+        let found = on_gpus(
+            "tune run --nproc_per_node 2 lora_finetune_distributed --config llama3_1/8B_lora batch_size=4 \
+             tokenizer.max_seq_len=2048 enable_activation_checkpointing=True dtype=bf16 model.lora_rank=64",
+            2,
+        );
+        assert_eq!((found.batch_size, found.context_length, found.parallelism.data), (Some(4), Some(2048), 2));
+        assert_eq!(found.training.precision, Some(Precision::Bf16));
+        assert_eq!(found.training.checkpointing, Some(Checkpointing::Full));
+        assert_eq!(found.training.lora.as_ref().unwrap().rank, 64);
+        assert_eq!(found.training.sharding, Some(Sharding::Fsdp));
+        assert!(found.unread[0].contains("llama3_1/8B_lora") && found.unknown_fields.contains("arguments"));
+    }
+}
+
 #[test]
 fn an_unknown_program_with_a_gpu_asks_for_annotations() {
     let found = declared(r#"{"name":"c","image":"corp/app:1","resources":{"limits":{"nvidia.com/gpu":1}}}"#);

@@ -85,6 +85,7 @@ pub(super) fn quantization(text: &str) -> Result<Value, String> {
 }
 
 /// `16,16,16,14`.
+#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
 pub(super) fn layer_list(text: &str) -> Result<Value, String> {
     Ok(Value::from(text.split(',').map(str::trim).collect::<Vec<_>>()))
 }

@@ -192,7 +192,7 @@ fn runner(reader: &mut Reader<'_>, value: &str) {
 }
 
 fn finish(reader: &mut Reader<'_>) {
-    if reader.kept.get("--enable-expert-parallel").is_some_and(|on| on == "true") {
+    if reader.on("--enable-expert-parallel") {
         let parallelism = reader.draft.out.parallelism;
         let unknown = ["parallelism.tensor", "parallelism.data"];
         if unknown.iter().any(|path| reader.draft.out.unknown_fields.contains(path)) {
@@ -201,7 +201,7 @@ fn finish(reader: &mut Reader<'_>) {
             reader.set("parallelism.expert", &Value::from(parallelism.tensor.saturating_mul(parallelism.data)));
         }
     }
-    if reader.kept.get("--enable-lora").is_some_and(|on| on == "true") {
+    if reader.on("--enable-lora") {
         let slots = reader.kept.get("--max-loras").map_or(Value::from(1), |text| Value::from(text.as_str()));
         reader.set("engine.maxLoras", &slots);
     }

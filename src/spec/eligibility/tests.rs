@@ -44,8 +44,11 @@ fn ask(spec: &str, count: u64, inventory: &Inventory) -> Candidates {
     candidates(&pod(spec), &GpuRequest { resource: "nvidia.com/gpu".into(), count }, inventory)
 }
 
+type Eligible = Vec<(String, u64)>;
+type Excluded = Vec<(String, String)>;
+
 /// Products with eligible node counts, then excluded products with reasons.
-fn words(found: &Candidates) -> (Vec<(String, u64)>, Vec<(String, String)>) {
+fn words(found: &Candidates) -> (Eligible, Excluded) {
     (
         found.eligible.iter().map(|c| (c.class.device.product.clone(), c.nodes)).collect(),
         found.excluded.iter().map(|(c, reason)| (c.class.device.product.clone(), reason.clone())).collect(),

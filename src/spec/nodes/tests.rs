@@ -6,6 +6,7 @@ use super::*;
 use crate::decide::inventory::{CapacitySource, Sharing};
 use crate::estimate::Bytes;
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({...}) in place")]
 fn node(name: &str, labels: serde_json::Value, allocatable: serde_json::Value) -> NodeView {
     let mut view: NodeView = serde_json::from_value(
         json!({"metadata": {"name": name, "labels": labels}, "status": {"allocatable": allocatable}}),

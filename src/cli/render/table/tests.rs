@@ -110,7 +110,7 @@ fn each_workload_has_two_lines_and_a_denied_one_its_reason_and_fixes() {
       server · generic     ██████████████▓▓▓│▓▓▓▓▓▂  20.6–24.9          1 node    deny
         container "server" needs at least 20.6 GiB per GPU, Tesla-T4-15GiB offers 15.0 GiB
         largest term: weights 12.6 GiB (58 %) = 6738415616 parameters x 2 B
-        fix 1: batchSize 4 → 1, contextLength unset → 2048: then 13.9 GiB on Tesla-T4-15GiB
+        fix 1: batchSize 4 → 1, contextLength → 2048: then 13.9 GiB on Tesla-T4-15GiB
                (fewer requests at once)
         note: no serving engine is named
 

@@ -5,7 +5,8 @@ use crate::estimate::model::{Heads, Split, Tensor};
 use super::Build;
 use super::error::ConfigError;
 use super::family::{KvHeads, QkNorm};
-use super::parts::{linear, vector};
+use super::keys::Keys;
+use super::parts::{linear, matrix, vector};
 
 /// Heads as the config has them.
 pub(super) fn heads(build: &Build<'_>) -> Result<Heads, ConfigError> {
@@ -43,12 +44,7 @@ fn kv_heads(build: &Build<'_>, heads: u64) -> Result<u64, ConfigError> {
     let keys = build.keys;
     let multi_query = |default| keys.flag("multi_query", default);
     match build.family.kv_heads {
-        KvHeads::Key => {
-            if let Some(config) = keys.object("attn_config") {
-                return super::keys::Keys::new(config, "attn_config.").size_or("num_key_value_heads", heads);
-            }
-            keys.size_or("num_key_value_heads", heads)
-        }
+        KvHeads::Key => keys.size_or("num_key_value_heads", heads),
         KvHeads::MultiQuery(default) => Ok(if multi_query(default)? { 1 } else { heads }),
         KvHeads::Falcon => {
             let (multi_query, grouped) = (multi_query(true)?, keys.size_or("num_key_value_heads", heads)?);
@@ -75,6 +71,36 @@ fn qk_norm(build: &Build<'_>) -> Result<bool, ConfigError> {
     }
 }
 
+/// Heads of windowed layers where they differ (`swa_*` keys, MiMo).
+pub(super) fn windowed_heads(build: &Build<'_>) -> Result<Heads, ConfigError> {
+    let (keys, all) = (build.keys, heads(build)?);
+    let heads = Heads {
+        heads: keys.size_or("swa_num_attention_heads", all.heads)?,
+        kv_heads: keys.size_or("swa_num_key_value_heads", all.kv_heads)?,
+        key_dim: keys.size_or("swa_head_dim", all.key_dim)?,
+        value_dim: keys.size_or("swa_v_head_dim", all.value_dim)?,
+        ..all
+    };
+    divides(build, &heads)?;
+    Ok(heads)
+}
+
+/// The heads' cache with the keys of a sparse block selector beside it (MiniMax M3), counted as wider values: the
+/// selector keeps one key of `sparse_index_dim` per token for all heads.
+pub(super) fn with_selector(build: &Build<'_>, heads: Heads) -> Result<(Heads, Vec<Tensor>), ConfigError> {
+    let Some(config) = build.keys.object("sparse_attention_config") else {
+        return Err(build.keys.missing("sparse_attention_config", "the selector is sized by it"));
+    };
+    let keys = Keys::new(config, "sparse_attention_config.");
+    let (width, count) = (keys.size("sparse_index_dim")?, keys.size("sparse_num_index_heads")?);
+    let tensors = vec![
+        matrix("index_q_proj", count * width, build.hidden, Split::Replicated),
+        matrix("index_k_proj", width, build.hidden, Split::Replicated),
+        Tensor { copies: 2, ..vector("index_norm", width, Split::Replicated) },
+    ];
+    Ok((Heads { value_dim: heads.value_dim + width.div_ceil(heads.kv_heads), ..heads }, tensors))
+}
+
 /// Projections, biases and norms of softmax attention.
 pub(super) fn tensors(build: &Build<'_>, heads: &Heads) -> Result<Vec<Tensor>, ConfigError> {
     let (family, keys, hidden) = (build.family, build.keys, build.hidden);
@@ -98,7 +124,12 @@ pub(super) fn tensors(build: &Build<'_>, heads: &Heads) -> Result<Vec<Tensor>, C
         tensors.push(vector("k_norm", k, Split::Replicated));
     }
     if family.sinks {
-        tensors.push(vector("sinks", heads.heads, Split::Tensor));
+        tensors.push(sinks(heads));
     }
     Ok(tensors)
+}
+
+/// A learned sink per head.
+pub(super) const fn sinks(heads: &Heads) -> Tensor {
+    vector("sinks", heads.heads, Split::Tensor)
 }

@@ -21,10 +21,10 @@ pub(super) fn read(build: &Build<'_>) -> Result<Parts, ConfigError> {
     };
     let mut cache = Cache::default();
     let mut read = Vec::with_capacity(layers as usize);
+    let mtp = draft(build, mixers.last().copied().zip(feeds.last().copied()))?;
     for (mixer, feed) in mixers.into_iter().zip(feeds) {
         read.push(cache.layer(build, mixer, feed)?);
     }
-    let mtp = draft(build, read.last())?;
     Ok(Parts { layers: merge(read), outer: outer(build)?, mtp })
 }
 
@@ -89,6 +89,8 @@ fn mix(build: &Build<'_>, mixer: Mixer) -> Result<(Attention, Vec<Tensor>), Conf
         Mixer::Mamba1 { inner_norms } => mamba(mamba::one(build, inner_norms)?),
         Mixer::Mamba2 => mamba(mamba::two(build)?),
         Mixer::Cross => cross(build)?,
+        Mixer::Selected => selected(build)?,
+        Mixer::Windowed { window } => windowed(build, window)?,
         Mixer::None => (Attention::None, Vec::new()),
     })
 }
@@ -103,6 +105,25 @@ fn softmax(build: &Build<'_>, span: Span) -> Result<(Attention, Vec<Tensor>), Co
     Ok((attention, attention::tensors(build, &heads)?))
 }
 
+/// MiniMax M3: attends to blocks that a selector chooses.
+fn selected(build: &Build<'_>) -> Result<(Attention, Vec<Tensor>), ConfigError> {
+    let heads = attention::heads(build)?;
+    let mut tensors = attention::tensors(build, &heads)?;
+    let (heads, selector) = attention::with_selector(build, heads)?;
+    tensors.extend(selector);
+    Ok((Attention::Full(heads), tensors))
+}
+
+/// MiMo V2: windowed layers have heads of their own, and sinks.
+fn windowed(build: &Build<'_>, window: u64) -> Result<(Attention, Vec<Tensor>), ConfigError> {
+    let heads = attention::windowed_heads(build)?;
+    let mut tensors = attention::tensors(build, &heads)?;
+    if build.keys.flag("add_swa_attention_sink_bias", false)? {
+        tensors.push(attention::sinks(&heads));
+    }
+    Ok((Attention::Sliding { heads, window }, tensors))
+}
+
 /// Llama 3.2 Vision: queries from text, keys and values from the image, normalised heads, two gates.
 fn cross(build: &Build<'_>) -> Result<(Attention, Vec<Tensor>), ConfigError> {
     let heads = attention::heads(build)?;
@@ -113,18 +134,26 @@ fn cross(build: &Build<'_>) -> Result<(Attention, Vec<Tensor>), ConfigError> {
     Ok((Attention::Cross(heads), tensors))
 }
 
-/// Draft layers as the family keeps them.
-fn draft(build: &Build<'_>, last: Option<&LayerGroup>) -> Result<Vec<LayerGroup>, ConfigError> {
-    let count = build.keys.count("num_nextn_predict_layers")?.unwrap_or(0);
-    match (build.family.draft, last) {
-        (Draft::LastLayer(extra), Some(last)) if count > 0 => {
-            let mut layer = LayerGroup { count: count.min(super::keys::MOST_LAYERS), ..last.clone() };
-            layer.tensors.push(matrix("eh_proj", build.hidden, 2 * build.hidden, Split::Replicated));
-            norms(&mut layer.tensors, build.hidden, extra * build.family.norm.vectors());
-            Ok(vec![layer])
+/// Draft layers as the family keeps them: a layer, a projection of two hidden states to one, norms.
+fn draft(build: &Build<'_>, last: Option<(Mixer, Feed)>) -> Result<Vec<LayerGroup>, ConfigError> {
+    let count = build.keys.count("num_nextn_predict_layers")?.unwrap_or(0).min(super::keys::MOST_LAYERS);
+    let (mut layer, extra) = match (build.family.draft, last) {
+        _ if count == 0 => return Ok(Vec::new()),
+        (Draft::LastLayer(extra), Some((mixer, feed))) => {
+            let mixer = match mixer {
+                Mixer::Latent { .. } => Mixer::Latent { indexer: build.keys.has("index_head_dim") },
+                other => other,
+            };
+            (one_layer(build, mixer, feed)?, extra)
         }
-        _ => Ok(Vec::new()),
-    }
+        // Two layers of the pattern, each with a norm, make one draft layer.
+        (Draft::AttentionAndMixture, _) => (one_layer(build, Mixer::Softmax(Span::Full), Feed::Moe)?, 4),
+        _ => return Ok(Vec::new()),
+    };
+    layer.count = count;
+    layer.tensors.push(matrix("eh_proj", build.hidden, 2 * build.hidden, Split::Replicated));
+    norms(&mut layer.tensors, build.hidden, extra * build.family.norm.vectors());
+    Ok(vec![layer])
 }
 
 /// Embedding, positions, norms and head.
@@ -168,11 +197,11 @@ fn positions(keys: &Keys<'_>, positions: Positions) -> Result<Option<u64>, Confi
         Positions::None => Ok(None),
         Positions::Table(extra) => rows(extra),
         Positions::UnlessAlibi => {
-            let alibi = match keys.object("attn_config") {
-                Some(config) => Keys::new(config, "attn_config.").flag("alibi", false)?,
-                None => false,
-            };
-            if alibi || !keys.flag("learned_pos_emb", true)? { Ok(None) } else { rows(0) }
+            if keys.flag("alibi", false)? || !keys.flag("learned_pos_emb", true)? {
+                Ok(None)
+            } else {
+                rows(0)
+            }
         }
     }
 }

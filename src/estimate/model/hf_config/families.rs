@@ -5,6 +5,7 @@ use super::family::{
     Draft, Family, Flag, KvHeads, Moe, MoeLayers, Names, Norm, Norms, Only, Positions, QkNorm, Shared, Width, Window,
 };
 use super::pattern::Plan;
+use super::{compressed, encoder, gemma4, nas, seq2seq};
 
 const SEPARATE: Names =
     Names { attention: ["q_proj", "k_proj", "v_proj", "o_proj"], mlp: ["gate_proj", "up_proj", "down_proj"] };
@@ -110,6 +111,7 @@ const QWEN3_NEXT: Family = Family {
     head_dim: Some(256),
     qk_norm: QkNorm::PerHead(Flag::On),
     query_gate: true,
+    draft: Draft::LastLayer(3),
     moe: Some(Moe { optional: true, ..QWEN2_EXPERTS }),
     ..LLAMA
 };
@@ -404,6 +406,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         types: &["nemotron_h"],
         plan: Plan::NemotronH,
+        draft: Draft::AttentionAndMixture,
         head_dim: Some(128),
         norms: Norms::Fixed(1),
         gated: false,
@@ -415,6 +418,28 @@ pub(super) const FAMILIES: &[Family] = &[
         }),
         ..LLAMA
     },
+    Family {
+        types: &["minimax_m3", "minimax_m3_text", "minimax_m3_vl"],
+        plan: Plan::Selected,
+        qk_norm: QkNorm::PerHead(Flag::Key("use_qk_norm", true)),
+        moe: Some(Moe {
+            layers: MoeLayers::AfterDense,
+            correction: Flag::Key("use_routing_bias", true),
+            shared: Shared::Width("shared_intermediate_size"),
+            dense_width: "dense_intermediate_size",
+            ..MIXTRAL_MOE
+        }),
+        only: &[("attention_output_gate", Only::Bool(false)), ("qk_norm_type", Only::Word("per_head"))],
+        ..LLAMA
+    },
+    Family {
+        types: &["mimo_v2_flash"],
+        plan: Plan::Windowed,
+        moe: Some(CORRECTED),
+        only: &[("add_full_attention_sink_bias", Only::Bool(false))],
+        ..LLAMA
+    },
+    Family { types: &["dbrx"], moe: Some(MIXTRAL_MOE), ..LLAMA },
     MAMBA,
     Family { types: &["falcon_mamba"], ..MAMBA },
     Family { types: &["mamba2"], plan: Plan::Mamba2, tied: false, ..MAMBA },
@@ -428,4 +453,22 @@ pub(super) const FAMILIES: &[Family] = &[
         ..LLAMA
     },
     Family { types: &["mllama_text_model", "mllama"], plan: Plan::Cross, extra_rows: 8, ..LLAMA },
+    // Shapes that have a reader of their own.
+    Family {
+        types: &["gemma4_text", "gemma4"],
+        plan: Plan::Own(gemma4::read),
+        qk_norm: QkNorm::PerHead(Flag::On),
+        moe: Some(Moe { width: "moe_intermediate_size", ..MIXTRAL_MOE }),
+        ..GEMMA
+    },
+    Family { types: &["nemotron-nas", "deci"], plan: Plan::Own(nas::read), ..LLAMA },
+    Family {
+        types: &["deepseek_v4", "deepseek_ref"],
+        plan: Plan::Own(compressed::read),
+        moe: Some(CORRECTED),
+        ..LLAMA
+    },
+    Family { types: &["bert", "roberta", "xlm-roberta", "camembert"], plan: Plan::Own(encoder::read), ..LLAMA },
+    Family { types: &["t5", "mt5"], plan: Plan::Own(seq2seq::t5), tied: true, ..LLAMA },
+    Family { types: &["whisper"], plan: Plan::Own(seq2seq::whisper), tied: true, ..LLAMA },
 ];

@@ -13,8 +13,6 @@ pub(super) enum Flag {
     On,
     /// The key decides; the second value is what transformers assumes without it.
     Key(&'static str, bool),
-    /// The opposite of what the key says.
-    Not(&'static str, bool),
 }
 
 impl Flag {
@@ -23,7 +21,6 @@ impl Flag {
             Self::Off => Ok(false),
             Self::On => Ok(true),
             Self::Key(key, default) => keys.flag(key, default),
-            Self::Not(key, default) => Ok(!keys.flag(key, default)?),
         }
     }
 }
@@ -81,8 +78,11 @@ impl Norms {
 pub(super) enum Draft {
     /// None that is known.
     None,
-    /// Each is like the last layer, with a projection of two hidden states to one and so many norms.
+    /// Each is like the last layer (with an indexer of its own where the model has any), a projection of two hidden
+    /// states to one and so many norms.
     LastLayer(u64),
+    /// Each has attention and a mixture (Nemotron-H), the projection and three norms.
+    AttentionAndMixture,
 }
 
 /// Normalisation of queries and keys.

@@ -63,7 +63,18 @@ impl<'a> Keys<'a> {
                 }
             }
         }
-        found
+        found.or_else(|| self.inner(key, others))
+    }
+
+    /// MPT and DBRX keep some keys in objects of their own.
+    fn inner(&self, key: &str, others: &[&str]) -> Option<(&'a str, &'a Value)> {
+        ["attn_config", "ffn_config"].iter().find_map(|name| {
+            let (name, inner) = self.object.get_key_value(*name)?;
+            self.read.borrow_mut().insert(name);
+            let inner = inner.as_object()?;
+            let found = std::iter::once(&key).chain(others).find_map(|spelling| inner.get_key_value(*spelling))?;
+            (!found.1.is_null()).then(|| (found.0.as_str(), found.1))
+        })
     }
 
     /// Keys of the object that no reader asked for.

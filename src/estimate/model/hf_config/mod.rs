@@ -6,19 +6,25 @@
 //! anything else is an error that names the key (`neutral.rs`).
 
 mod attention;
+mod compressed;
 mod decoder;
+mod encoder;
 mod error;
 mod families;
 mod family;
 mod feed;
+mod gemma4;
 mod keys;
 mod latent;
 mod mamba;
 mod moe;
+mod nas;
 mod neutral;
 mod parts;
 mod pattern;
 mod recurrent;
+mod seq2seq;
+mod tower;
 
 use serde_json::{Map, Value};
 
@@ -75,10 +81,11 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
     };
     let build = Build { family, keys: &keys, hidden: keys.size("hidden_size")?, vocab, tied };
     check_only(&build, &shown)?;
-    let parts = match family.plan {
+    let mut parts = match family.plan {
         pattern::Plan::Own(reader) => reader(&build)?,
         _ => decoder::read(&build)?,
     };
+    parts.outer.extend(tower::read(root, &top, build.hidden)?);
     let context = context(&keys)?;
     let softcap = keys.real("final_logit_softcapping")?.is_some();
     let dtype = dtype(&keys, &top)?;
@@ -157,3 +164,6 @@ fn dtype(keys: &Keys<'_>, top: &Keys<'_>) -> Result<DType, ConfigError> {
         Err(_) => Err(keys.invalid("torch_dtype", "float32, float16 and bfloat16 are usual")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,10 @@ pub(super) enum Plan {
     NemotronH,
     /// `full_attn_idxs` or `layer_types`: softmax attention, short convolutions elsewhere.
     Convolution,
+    /// `sparse_attention_config.sparse_attention_freq`: 1 has a block selector.
+    Selected,
+    /// `hybrid_layer_pattern`: 1 has a window and heads of its own.
+    Windowed,
     /// `cross_attention_layers` attend to an image, the others to text.
     Cross,
     /// The family has a reader of its own.
@@ -58,6 +62,8 @@ pub(super) enum Mixer {
     Mamba2,
     Convolution,
     Cross,
+    Selected,
+    Windowed { window: u64 },
     None,
 }
 
@@ -82,6 +88,8 @@ pub(super) fn mixers(build: &Build<'_>, layers: u64) -> Result<Vec<Mixer>, Confi
         Plan::Granite => granite(keys, layers)?,
         Plan::NemotronH => nemotron(keys, layers)?.into_iter().map(|(mixer, _)| mixer).collect(),
         Plan::Convolution => convolution(keys, layers)?,
+        Plan::Selected => selected(keys, layers)?,
+        Plan::Windowed => windowed(keys, layers)?,
         Plan::Cross => {
             let cross = keys.indices("cross_attention_layers")?;
             let cross = cross
@@ -96,6 +104,11 @@ pub(super) fn spans(build: &Build<'_>, layers: u64) -> Result<Vec<Span>, ConfigE
     let keys = build.keys;
     if let Some(types) = keys.words("layer_types", layers)? {
         return types.iter().map(|kind| span_of(keys, kind)).collect();
+    }
+    if let Some(softmax) = keys.switches("attn_type_list", layers)?
+        && !softmax.into_iter().all(|yes| yes)
+    {
+        return Err(keys.invalid("attn_type_list", "only softmax attention (1) is understood for this model type"));
     }
     let all = 0..layers;
     let window = keys.tokens("sliding_window")?;
@@ -206,6 +219,27 @@ fn lightning(keys: &Keys<'_>, layers: u64) -> Result<Vec<Mixer>, ConfigError> {
     let softmax =
         softmax.ok_or_else(|| keys.missing("attn_type_list", "it says which layers have softmax attention"))?;
     Ok(softmax.into_iter().map(|yes| if yes { Mixer::Softmax(Span::Full) } else { Mixer::Lightning }).collect())
+}
+
+fn selected(keys: &Keys<'_>, layers: u64) -> Result<Vec<Mixer>, ConfigError> {
+    let Some(config) = keys.object("sparse_attention_config") else {
+        return Err(keys.missing("sparse_attention_config", "it says which layers select blocks"));
+    };
+    let nested = Keys::new(config, "sparse_attention_config.");
+    let sparse = nested.switches("sparse_attention_freq", layers)?;
+    let sparse = sparse.ok_or_else(|| nested.missing("sparse_attention_freq", "it says which layers select blocks"))?;
+    Ok(sparse.into_iter().map(|yes| if yes { Mixer::Selected } else { Mixer::Softmax(Span::Full) }).collect())
+}
+
+fn windowed(keys: &Keys<'_>, layers: u64) -> Result<Vec<Mixer>, ConfigError> {
+    let windowed = keys.switches("hybrid_layer_pattern", layers)?;
+    let windowed = windowed.ok_or_else(|| keys.missing("hybrid_layer_pattern", "it says which layers have windows"))?;
+    let window = keys.tokens("sliding_window")?;
+    let window = window.ok_or_else(|| keys.missing("sliding_window", "windowed layers look back so far"))?;
+    Ok(windowed
+        .into_iter()
+        .map(|yes| if yes { Mixer::Windowed { window } } else { Mixer::Softmax(Span::Full) })
+        .collect())
 }
 
 fn granite(keys: &Keys<'_>, layers: u64) -> Result<Vec<Mixer>, ConfigError> {

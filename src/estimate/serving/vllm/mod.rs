@@ -1,6 +1,6 @@
 //! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
 
-mod activation;
+pub(super) mod activation;
 mod pool;
 mod rules;
 

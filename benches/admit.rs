@@ -1,0 +1,299 @@
+//! Admission throughput: the limit, a typical typed decode, and vramguard, side by side in one run.
+//!
+//! The limit is a TLS server that finds the request's uid and says yes; the typical one decodes `AdmissionReview<Pod>`
+//! and says yes; vramguard decides. All three run on the same server stack in this process, which shares the machine
+//! with the load generator. `cargo bench --bench admit [-- SECONDS]`
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    reason = "a benchmark stops at the first surprise and prints its figures"
+)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::post;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::admission::{AdmissionResponse, AdmissionReview};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+use vramguard::cluster::Cluster;
+use vramguard::config::{CertificateSource, PolicyFile};
+use vramguard::decide::Policy;
+use vramguard::spec::nodes::{NodeView, inventory};
+use vramguard::telemetry::Metrics;
+use vramguard::webhook::App;
+use vramguard::webhook::server::Server;
+use vramguard::webhook::tls::Certificate;
+
+const CONNECTIONS: usize = 16;
+const ROUNDS: usize = 3;
+
+fn main() {
+    // `cargo bench` passes `--bench`; a number is the seconds of one round.
+    let seconds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(2.0);
+    let review = review();
+    println!("review: {} bytes, {CONNECTIONS} TLS connections, {ROUNDS} rounds of {seconds} s each", review.len());
+    in_process(&review);
+
+    let dir = tempfile::tempdir().unwrap();
+    let authority = dir.path().join("ca.pem");
+    let source = CertificateSource::SelfSigned { ca_out: Some(authority.clone()) };
+    let app = Arc::new(app(1000, Certificate::load(&source).unwrap()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (limit, typed, whole) = runtime.block_on(async {
+        let limit = serve(&app.certificate, Router::new().route("/validate", post(limit))).await;
+        let typed = serve(&app.certificate, Router::new().route("/validate", post(typed))).await;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        (limit, typed, Server::start(Arc::clone(&app), any, any).unwrap())
+    });
+    let servers = [("limit: uid, yes", limit), ("AdmissionReview<Pod>, yes", typed), ("vramguard", whole.webhook)];
+
+    let client = client(&std::fs::read(authority).unwrap());
+    let request = request(&review);
+    let mut results: Vec<Vec<Round>> = servers.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for (index, (_, address)) in servers.iter().enumerate() {
+            results[index].push(load(*address, &client, &request, Duration::from_secs_f64(seconds)));
+        }
+    }
+    println!("\n{:<28}{:>12}{:>12}{:>12}{:>10}", "server", "requests/s", "p50 ms", "p99 ms", "of limit");
+    let best = |rounds: &[Round]| rounds.iter().map(|round| round.rate).fold(0.0, f64::max);
+    for ((name, _), rounds) in servers.iter().zip(&results) {
+        let round = rounds.iter().max_by(|a, b| a.rate.total_cmp(&b.rate)).unwrap();
+        let share = best(rounds) / best(&results[0]);
+        println!("{name:<28}{:>12.0}{:>12.3}{:>12.3}{share:>10.2}", round.rate, round.p50, round.p99);
+    }
+}
+
+/// Time of one whole decision without network, for a small and a large cluster.
+fn in_process(review: &[u8]) {
+    for nodes in [10, 1000] {
+        let app = app(nodes, Certificate::load(&CertificateSource::SelfSigned { ca_out: None }).unwrap());
+        let answer = String::from_utf8(app.validate(review).unwrap()).unwrap();
+        assert!(answer.contains("\"verdict\":\"FITS\""), "{answer}");
+        let mut micros: Vec<f64> = (0..20_000)
+            .map(|_| {
+                let started = Instant::now();
+                black_box(app.validate(black_box(review)).unwrap());
+                started.elapsed().as_secs_f64() * 1e6
+            })
+            .collect();
+        micros.sort_by(f64::total_cmp);
+        let at = |share: f64| micros[(micros.len() as f64 * share) as usize];
+        println!("one decision in process, {nodes:>4} nodes: p50 {:.1} us, p99 {:.1} us", at(0.5), at(0.99));
+    }
+}
+
+/// Finds the uid without parsing, and says yes.
+async fn limit(body: Bytes) -> impl IntoResponse {
+    let text = std::str::from_utf8(&body).unwrap();
+    let uid = text.split_once("\"uid\":\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+    let answer = format!(
+        r#"{{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{{"uid":"{uid}","allowed":true}}}}"#
+    );
+    ([(header::CONTENT_TYPE, "application/json")], answer)
+}
+
+/// What a webhook usually does before it decides anything.
+async fn typed(body: Bytes) -> impl IntoResponse {
+    let review: AdmissionReview<Pod> = serde_json::from_slice(&body).unwrap();
+    let answer = AdmissionResponse::from(&review.request.unwrap()).into_review();
+    ([(header::CONTENT_TYPE, "application/json")], serde_json::to_vec(&answer).unwrap())
+}
+
+async fn serve(certificate: &Certificate, router: Router) -> SocketAddr {
+    let handle = Handle::new();
+    let server = axum_server::bind_rustls(SocketAddr::from(([127, 0, 0, 1], 0)), certificate.rustls())
+        .map(|acceptor| acceptor.acceptor(NoDelayAcceptor::new()))
+        .handle(handle.clone());
+    tokio::spawn(server.serve(router.into_make_service()));
+    handle.listening().await.unwrap()
+}
+
+fn app(nodes: usize, certificate: Certificate) -> App {
+    let products = [
+        ("NVIDIA-H100-80GB-HBM3", "81559", 8),
+        ("NVIDIA-A100-SXM4-80GB", "81920", 8),
+        ("NVIDIA-L40S", "46068", 4),
+        ("NVIDIA-A10", "23028", 1),
+        ("Tesla-T4", "15360", 1),
+    ];
+    let views = (0..nodes).map(|index| -> NodeView {
+        let (product, memory, gpus) = products[index % products.len()];
+        let name = format!("node-{index}");
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": {
+                "kubernetes.io/hostname": name, "nvidia.com/gpu.product": product, "nvidia.com/gpu.memory": memory,
+                "nvidia.com/gpu.count": gpus.to_string(), "topology.kubernetes.io/zone": format!("zone-{}", index % 3)
+            }},
+            "status": {"allocatable": {"nvidia.com/gpu": gpus.to_string()}}
+        }))
+        .unwrap()
+    });
+    let cluster = Cluster::fixed(inventory(views), BTreeMap::new());
+    App::new(Metrics::new().unwrap(), PolicyFile::fixed(Policy::default()), cluster, certificate)
+}
+
+/// A serving pod as an API server sends it: managed fields, token volume and all.
+fn review() -> Vec<u8> {
+    let tolerations = json!([
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    ]);
+    let fields: serde_json::Map<_, _> = [
+        "dnsPolicy",
+        "enableServiceLinks",
+        "restartPolicy",
+        "schedulerName",
+        "securityContext",
+        "terminationGracePeriodSeconds",
+        "nodeSelector",
+        "tolerations",
+        "volumes",
+    ]
+    .iter()
+    .map(|field| (format!("f:{field}"), json!({".": {}, "f:name": {}, "f:value": {}})))
+    .collect();
+    let container = |name: &str, image: &str, gpu: bool| {
+        let limits =
+            if gpu { json!({"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "1"}) } else { json!({"cpu": "100m"}) };
+        json!({
+            "name": name, "image": image, "imagePullPolicy": "IfNotPresent", "resources": {"limits": limits, "requests": limits},
+            "env": [{"name": "HF_HOME", "value": "/cache"}, {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "t"}}}],
+            "ports": [{"containerPort": 8000, "name": "http", "protocol": "TCP"}],
+            "readinessProbe": {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"}, "periodSeconds": 5, "timeoutSeconds": 1},
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            "volumeMounts": [{"name": "cache", "mountPath": "/cache"},
+                {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}]
+        })
+    };
+    let mut server = container("vllm", "vllm/vllm-openai:v0.19.0", true);
+    server["args"] =
+        json!(["--model", "meta-llama/Llama-2-7b-hf", "--max-model-len", "4096", "--gpu-memory-utilization", "0.9"]);
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "generateName": "llama-6d5f7c9b8-", "namespace": "ml", "labels": {"app": "llama", "pod-template-hash": "6d5f7c9b8"},
+            "annotations": {"vramguard.io/batch-size": "4"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "llama-6d5f7c9b8",
+                "uid": "0b4c9c4e-8f5b-4f5e-9d0e-1c3a5b7d9f10", "controller": true, "blockOwnerDeletion": true}],
+            "managedFields": [{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1",
+                "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields}}]
+        },
+        "spec": {
+            "containers": [server, container("metrics", "example/exporter:1.2", false)],
+            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"}, "tolerations": tolerations,
+            "volumes": [{"name": "cache", "emptyDir": {}}, {"name": "kube-api-access-x", "projected": {"sources": [
+                {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}]}}],
+            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "serviceAccountName": "default",
+            "securityContext": {}, "schedulerName": "default-scheduler", "priority": 0, "enableServiceLinks": true
+        }
+    });
+    let resource = json!({"group": "", "version": "v1", "resource": "pods"});
+    let kind = json!({"group": "", "version": "v1", "kind": "Pod"});
+    let text = json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource, "requestKind": kind,
+            "requestResource": resource, "namespace": "ml", "operation": "CREATE",
+            "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller", "uid": "a", "groups": ["system:authenticated"]},
+            "object": pod, "oldObject": null, "dryRun": false,
+            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}
+        }
+    });
+    text.to_string().into_bytes()
+}
+
+fn request(body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST /validate?timeout=10s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+fn client(authority: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// Figures of one round.
+struct Round {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+/// Asks over every connection at once, one request at a time each.
+fn load(address: SocketAddr, client: &Arc<ClientConfig>, request: &[u8], time: Duration) -> Round {
+    let stop = AtomicBool::new(false);
+    let started = Instant::now();
+    let mut millis: Vec<f64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(|| ask(address, client, request, &stop))).collect();
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let elapsed = started.elapsed().as_secs_f64();
+    millis.sort_by(f64::total_cmp);
+    let at = |share: f64| millis[(millis.len() as f64 * share) as usize];
+    Round { rate: millis.len() as f64 / elapsed, p50: at(0.5), p99: at(0.99) }
+}
+
+fn ask(address: SocketAddr, client: &Arc<ClientConfig>, request: &[u8], stop: &AtomicBool) -> Vec<f64> {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    let session = ClientConnection::new(Arc::clone(client), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut stream = StreamOwned::new(session, socket);
+    let mut buffer = [0; 16 * 1024];
+    let mut millis = Vec::with_capacity(1 << 16);
+    while !stop.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        stream.write_all(request).unwrap();
+        read_answer(&mut stream, &mut buffer);
+        millis.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    millis
+}
+
+/// Reads a whole answer and checks that it says yes.
+fn read_answer(stream: &mut impl Read, buffer: &mut [u8]) {
+    let mut held = 0;
+    loop {
+        held += stream.read(&mut buffer[held..]).unwrap();
+        let text = std::str::from_utf8(&buffer[..held]).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if body.len() >= length.unwrap() {
+            assert!(head.starts_with("HTTP/1.1 200") && body.contains("\"allowed\":true"), "{text}");
+            return;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! SGLang: `python -m sglang.launch_server`, `sglang serve`.
+
+use serde_json::Value;
+
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
+use super::values::{gib, kv_dtype, model_dtype, quantization};
+
+const FLAGS: &[Flag] = &[
+    flag(&["--model-path", "--model"], Effect::Set("model")),
+    flag(&["--context-length"], Effect::Set("contextLength")),
+    flag(&["--dtype"], Effect::Map("dtype", model_dtype)),
+    flag(&["--quantization"], Effect::Map("quantization", quantization)),
+    flag(&["--kv-cache-dtype"], Effect::Map("kvCacheDtype", kv_dtype)),
+    flag(&["--mem-fraction-static"], Effect::Set("engine.memoryFraction")),
+    flag(
+        &["--max-total-tokens"],
+        Effect::Call(|reader, _| reader.unknown("engine.kvCacheMemory", "the cache's size is set by hand in tokens")),
+    ),
+    flag(&["--max-running-requests"], Effect::Set("engine.maxNumSeqs")),
+    flag(&["--chunked-prefill-size"], Effect::Map("engine.maxNumBatchedTokens", chunk)),
+    flag(&["--page-size"], Effect::Set("engine.blockSize")),
+    flag(&["--tensor-parallel-size", "--tp-size", "--tp"], Effect::Set("parallelism.tensor")),
+    flag(&["--pipeline-parallel-size", "--pp-size", "--pp"], Effect::Set("parallelism.pipeline")),
+    flag(&["--data-parallel-size", "--dp-size", "--dp"], Effect::Keep),
+    flag(&["--enable-dp-attention"], Effect::KeepSwitch),
+    flag(&["--expert-parallel-size", "--ep-size", "--ep"], Effect::Set("parallelism.expert")),
+    flag(&["--disable-cuda-graph"], Effect::Switch("engine.enforceEager")),
+    flag(&["--cpu-offload-gb"], Effect::Map("engine.cpuOffload", gib)),
+    flag(&["--enable-lora"], Effect::KeepSwitch),
+    flag(&["--lora-paths"], Effect::SkipMany),
+    flag(&["--max-loras-per-batch"], Effect::Keep),
+    flag(&["--max-lora-rank"], Effect::Set("engine.maxLoraRank")),
+    flag(&["--speculative-algorithm"], Effect::Call(speculative)),
+    flag(
+        &["--speculative-draft-model-path", "--speculative-draft-model"],
+        Effect::Unread("the draft model's memory is not estimated"),
+    ),
+    flag(&["--config"], Effect::Unread("arguments in a file are not read")),
+    flag(&["--json-model-override-args"], Effect::Unread("changes the model's config in ways that are not read")),
+    flag(
+        &["--host", "--port", "--tokenizer-path", "--served-model-name", "--api-key", "--chat-template"],
+        Effect::Skip,
+    ),
+    flag(
+        &["--revision", "--load-format", "--nnodes", "--node-rank", "--dist-init-addr", "--attention-backend"],
+        Effect::Skip,
+    ),
+    flag(
+        &["--tool-call-parser", "--reasoning-parser", "--schedule-policy", "--max-prefill-tokens", "--log-level"],
+        Effect::Skip,
+    ),
+    flag(
+        &["--cuda-graph-max-bs", "--swa-full-tokens-ratio", "--mamba-full-memory-ratio", "--download-dir"],
+        Effect::Skip,
+    ),
+    flag(&["--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens"], Effect::Skip),
+    flag(&["--cuda-graph-bs"], Effect::SkipMany),
+];
+
+/// SGLang's server.
+pub(super) const PROGRAM: Program = Program {
+    name: "sglang",
+    trains: false,
+    starts: &[&["-m", "sglang.launch_server"], &["sglang", "serve"], &["-m", "dynamo.sglang"]],
+    positional: None,
+    flags: FLAGS,
+    switches: &[
+        "--trust-remote-code",
+        "--enable-metrics",
+        "--enable-multimodal",
+        "--disable-radix-cache",
+        "--enable-torch-compile",
+        "--log-requests",
+        "--disable-custom-all-reduce",
+        "--skip-tokenizer-init",
+        "--enable-mixed-chunk",
+        "--disable-hybrid-swa-memory",
+        "--enable-p2p-check",
+        "--is-embedding",
+        "--enable-two-batch-overlap",
+    ],
+    env: &[],
+    images: &[
+        ImageRule { repository: "lmsysorg/sglang", entrypoint: false, versioned: true },
+        ImageRule { repository: "sgl-dev", entrypoint: false, versioned: false },
+        ImageRule { repository: "sglang", entrypoint: false, versioned: false },
+        ImageRule { repository: "sglang-runtime", entrypoint: false, versioned: false },
+    ],
+    finish,
+};
+
+/// `-1` switches chunking off: one step then holds a whole prompt.
+fn chunk(text: &str) -> Result<Value, String> {
+    if text.trim() == "-1" { Err("chunked prefill is off".to_owned()) } else { Ok(Value::from(text)) }
+}
+
+/// MTP layers come with the checkpoint (`NEXTN`); other algorithms bring a draft model.
+fn speculative(reader: &mut Reader<'_>, algorithm: &str) {
+    match algorithm.to_ascii_uppercase().as_str() {
+        "NEXTN" => reader.set("engine.speculativeTokens", &Value::from(1)),
+        "NGRAM" => {}
+        _ => reader.unknown("engine.speculativeTokens", "the draft model's memory is not estimated"),
+    }
+}
+
+/// With attention parallel over data, the data ranks are the tensor ranks.
+fn finish(reader: &mut Reader<'_>) {
+    if let Some(ranks) = reader.kept.get("--data-parallel-size").cloned() {
+        if reader.on("--enable-dp-attention") {
+            reader.unknown("parallelism.data", "data-parallel attention is not modelled");
+        } else {
+            reader.set("parallelism.data", &Value::from(ranks));
+        }
+    }
+    if reader.on("--enable-lora") {
+        let slots = reader.kept.get("--max-loras-per-batch").map_or(Value::from(8), |text| Value::from(text.as_str()));
+        reader.set("engine.maxLoras", &slots);
+    }
+}
