@@ -25,7 +25,9 @@ pub(super) fn verdict(
     let usable = best.estimate.usable;
     let text = match assessment.verdict {
         Verdict::Fits => {
-            format!("container \"{container}\" needs {:.1} per GPU, {class} offers {usable:.1}", need.likely)
+            let text =
+                format!("container \"{container}\" needs {:.1} per GPU, {class} offers {usable:.1}", need.likely);
+            if assessment.misfits.is_empty() { text } else { format!("{text}; {}", misfits(&assessment.misfits)) }
         }
         Verdict::Tight => format!(
             "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}: it may run out of memory",
@@ -139,8 +141,8 @@ fn fix(fix: &Fix) -> String {
     format!("{} ({:.1} on {})", changes.join(" and "), fix.required.likely, fix.gpu_class)
 }
 
-/// The note for classes on which the pod may land although it does not fit there.
-pub(super) fn misfits(misfits: &[Fit]) -> String {
+/// What to do about classes on which the pod may land although it does not fit there.
+fn misfits(misfits: &[Fit]) -> String {
     let names: Vec<String> = misfits.iter().map(|fit| fit.candidate.class.name()).collect();
     format!(
         "the pod may also be scheduled on {}, where it does not fit: restrict it with a nodeSelector on nvidia.com/gpu.product",

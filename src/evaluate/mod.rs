@@ -159,7 +159,6 @@ impl<'a> Draft<'a> {
         }
         if !assessment.misfits.is_empty() {
             self.report.decision = Decision::Warn;
-            self.notes.push(message::misfits(&assessment.misfits));
         }
         let text = message::verdict(&assessment, candidates, declaration, &self.report.fixes, strictness);
         self.finish(assessment.verdict, text)

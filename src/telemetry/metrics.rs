@@ -23,6 +23,21 @@ pub struct Metrics {
     scrape: Mutex<()>,
 }
 
+/// Counters that exist from the start, at zero. `increase()` sees a step, not an appearance: without these, the alert
+/// for the first bad policy file would not fire.
+const FROM_THE_START: &[(Family, &[&str])] = &[
+    (families::SERIES_DROPPED, &[]),
+    (families::CONFIG_RELOADS, &["ok"]),
+    (families::CONFIG_RELOADS, &["error"]),
+    (families::CACHE_BAD_OBJECTS, &["nodes"]),
+    (families::CACHE_BAD_OBJECTS, &["namespaces"]),
+    (families::CACHE_BAD_OBJECTS, &["pods"]),
+    (families::ERRORS, &["malformed"]),
+    (families::ERRORS, &["timeout"]),
+    (families::ERRORS, &["too_large"]),
+    (families::ERRORS, &["overloaded"]),
+];
+
 /// One value of a gauge family.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -63,7 +78,9 @@ impl Metrics {
             }
         }
         let metrics = Self { registry, counters, gauges, durations, scrape: Mutex::new(()) };
-        metrics.add(families::SERIES_DROPPED, &[], 0);
+        for (family, labels) in FROM_THE_START {
+            metrics.add(*family, labels, 0);
+        }
         Ok(metrics)
     }
 
@@ -136,7 +153,11 @@ mod tests {
         let page = text(&metrics, &[]) + &text(&metrics, &[]);
         assert_eq!(page.matches("vramguard_admission_errors_total{reason=\"timeout\"} 1").count(), 2);
         assert!(page.contains("vramguard_admission_duration_seconds_bucket{endpoint=\"validate\",le=\"0.0005\"} 1"));
-        assert!(page.contains("vramguard_workload_series_dropped_total 0"));
+        for (family, labels) in FROM_THE_START {
+            let values = labels.iter().map(|label| format!("\"{label}\"")).collect::<String>();
+            let line = page.lines().find(|line| line.starts_with(family.name) && line.contains(&values));
+            assert!(line.is_some(), "{} {values} in {page}", family.name);
+        }
     }
 
     #[test]

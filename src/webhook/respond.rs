@@ -57,7 +57,7 @@ fn sentence(report: &Report) -> String {
     if message.starts_with(code) { message.clone() } else { format!("{code}: {message}") }
 }
 
-/// What the audit log keeps: codes and figures of the worst report, and every message in full.
+/// What the audit log keeps: codes and figures of the worst report, every message and note in full.
 fn audit(reports: &[(&Template, Report)], worst: &Report) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([
         ("verdict".to_owned(), worst.verdict.code().to_owned()),
@@ -68,6 +68,10 @@ fn audit(reports: &[(&Template, Report)], worst: &Report) -> BTreeMap<String, St
     ]);
     if !worst.notes.is_empty() {
         annotations.insert("notes".to_owned(), worst.notes.join("; "));
+    }
+    let notes: Vec<&str> = reports.iter().flat_map(|(_, report)| &report.notes).map(String::as_str).collect();
+    if !notes.is_empty() {
+        annotations.insert("notes".to_owned(), notes.join("; "));
     }
     if let Some(estimate) = &worst.estimate {
         let required = estimate.per_gpu.required;
