@@ -389,6 +389,10 @@ named_enum! {
 
 /// Low-rank adapters.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the adapter libraries, named as they name them"
+)]
 pub struct Lora {
     /// Rank.
     pub rank: u64,

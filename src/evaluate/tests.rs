@@ -143,7 +143,7 @@ fn unknown_is_neither_zero_nor_a_refusal() {
 fn a_smaller_class_deserves_a_warning() {
     let report = judge(&llama_2_7b(), &json!({}), &[T4, L40S]);
     assert_eq!((report.verdict, report.decision), (Verdict::Fits, Decision::Warn));
-    assert!(report.notes.iter().any(|note| note.contains("Tesla-T4")), "{:?}", report.notes);
+    assert!(report.message.contains("Tesla-T4"), "{}", report.message);
 }
 
 #[test]
