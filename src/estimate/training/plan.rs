@@ -3,7 +3,9 @@
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
 use crate::estimate::model::{Model, TensorKind};
-use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
+use crate::estimate::workload::{
+    Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training, ZeroBuckets,
+};
 use crate::estimate::{EstimateError, Workload};
 
 use super::lora::Targets;
@@ -75,6 +77,20 @@ pub(super) struct Plan {
     pub(super) foreach: bool,
     pub(super) offload: bool,
     pub(super) reference_models: f64,
+    /// Bytes of other frozen models on a rank.
+    pub(super) other_models: f64,
+    /// An fp32 average of the trained parameters is kept.
+    pub(super) moving_average: bool,
+    /// Layers of each stage; even when empty.
+    pub(super) stage_layers: Vec<u64>,
+    /// Micro-batches whose inputs of the head's gradient are kept.
+    pub(super) deferred: f64,
+    pub(super) optimizer_in_backward: bool,
+    pub(super) activation_offload: bool,
+    pub(super) buckets: ZeroBuckets,
+    pub(super) recompute_modules: Vec<String>,
+    pub(super) projection_rank: Option<u64>,
+    pub(super) active_layers: Option<u64>,
     pub(super) adapters: Option<AdapterPlan>,
     /// Cheapest settings of bucket sizes and prefetching.
     pub(super) frugal: bool,
@@ -166,7 +182,7 @@ impl Plan {
             Scenario::High => Policy::dearest(precision, family),
         };
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
-        let division = Division::of(parallelism, sharding);
+        let division = Division::of(parallelism, sharding, training);
         Ok(Self {
             tokens: batch as f64 * sequence as f64 / parallelism.context as f64,
             tensor: parallelism.tensor as f64,
@@ -189,13 +205,23 @@ impl Plan {
             micro_batches: training.micro_batches.map(|count| count as f64),
             bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
             compiled_loss: training.fused_kernels && scenario == Scenario::Low,
-            foreach: scenario == Scenario::High && matches!(family, Family::Torch | Family::Fsdp),
+            foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
+            other_models: training.other_parameters as f64,
+            moving_average: training.moving_average,
+            stage_layers: training.stage_layers.clone(),
+            deferred: training.deferred_head_gradients as f64,
+            optimizer_in_backward: training.optimizer_in_backward,
+            activation_offload: training.activation_offload,
+            buckets: training.buckets,
+            recompute_modules: training.recompute_modules.clone(),
+            projection_rank: training.projection_rank,
+            active_layers: training.active_layers,
             adapters,
             frugal: scenario == Scenario::Low,
             slack: scenario.pick(slack(training, family, habits)),
-            shifted_logits: scenario == Scenario::High && matches!(family, Family::Torch | Family::DeepSpeed),
+            shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
             error: scenario.pick([0.94, 1.0, 1.04]),
@@ -235,6 +261,24 @@ impl Plan {
     }
 }
 
+/// Whether the loss makes the copies of old versions of transformers.
+const fn shifted_logits(habits: Habits, family: Family, scenario: Scenario) -> bool {
+    match scenario {
+        Scenario::Low => false,
+        Scenario::Likely => habits.shifted_logits,
+        Scenario::High => matches!(family, Family::Torch | Family::DeepSpeed),
+    }
+}
+
+/// Whether the optimizer's step copies all parameters at once: a multi-tensor step that is not fused.
+const fn foreach(habits: Habits, family: Family, scenario: Scenario) -> bool {
+    match scenario {
+        Scenario::Low => false,
+        Scenario::Likely => habits.foreach && matches!(family, Family::Torch),
+        Scenario::High => matches!(family, Family::Torch | Family::Fsdp),
+    }
+}
+
 const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
     match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
         (true, _, _) => EXPANDABLE,
@@ -253,16 +297,18 @@ struct Division {
 }
 
 impl Division {
-    fn of(parallelism: Parallelism, sharding: Sharding) -> Self {
+    fn of(parallelism: Parallelism, sharding: Sharding, training: &Training) -> Self {
         let (tensor, expert) = (parallelism.tensor as f64, parallelism.expert as f64);
         let replicas = parallelism.data as f64 * parallelism.context as f64;
         // Experts are divided over tensor-parallel ranks too, unless that many ranks are needed for the experts.
-        let expert_tensor = if expert <= replicas { tensor } else { 1.0 };
+        let habit = if expert <= replicas { tensor } else { 1.0 };
+        let expert_tensor = training.expert_tensor.map_or(habit, |ranks| (ranks.max(1) as f64).min(tensor));
+        let copies = training.shard_replicas.unwrap_or(1).max(1) as f64;
         if matches!(sharding, Sharding::None | Sharding::Ddp) {
             return Self { expert_tensor, shards: 1.0, expert_shards: 1.0 };
         }
         let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
-        Self { expert_tensor, shards: replicas, expert_shards }
+        Self { expert_tensor, shards: (replicas / copies).max(1.0), expert_shards: (expert_shards / copies).max(1.0) }
     }
 }
 
