@@ -376,6 +376,13 @@ fn world(row: &Value, ranks: u64) -> Option<u64> {
     row["world_size"].as_u64().or_else(|| single.then_some(one_node))
 }
 
+/// Older containers have no deterministic fused attention: deterministic runs keep the scores there.
+fn without_deterministic_kernel(row: &Value) -> bool {
+    let old =
+        text(row, "env").contains("dracooci") || (text(row, "env") == "lts_dgx_a100" && row["world_size"].is_null());
+    old && flag(row, "deterministic-mode") && said(row, "attention-backend").is_empty()
+}
+
 /// Layers of each stage where the first and the last have their own number.
 fn uneven_stages(row: &Value, layers: u64, stages: u64) -> Vec<u64> {
     let ends =
@@ -456,7 +463,7 @@ fn megatron(row: &Value) -> Option<Row> {
             .split_whitespace()
             .map(str::to_owned)
             .collect(),
-        eager_attention: unfused,
+        eager_attention: unfused || without_deterministic_kernel(row),
         dropout: row["args"]["--hidden-dropout"].as_f64() != Some(0.0),
         fused_kernels: true,
         ..Training::default()

@@ -45,6 +45,16 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) const ALL: [Self; 4] = [Self::Loss, Self::BackwardStart, Self::BackwardEnd, Self::Step];
 
+    /// The stable name of the phase itself.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::BackwardStart => "backward-start",
+            Self::BackwardEnd => "backward-end",
+            Self::Step => "step",
+        }
+    }
+
     /// The stable name in output.
     pub(super) const fn name(self) -> &'static str {
         match self {

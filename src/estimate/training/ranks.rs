@@ -85,6 +85,7 @@ impl<'a> Rank<'a> {
         };
         rank.active = active_share(plan, model);
         rank.count_layers(plan);
+        rank.active = 1.0;
         rank.count_outer(plan, model);
         rank.matrices = if rank.trained.total() > 0.0 { rank.matrices / rank.trained.total() } else { 0.0 };
         rank
@@ -136,7 +137,7 @@ impl<'a> Rank<'a> {
         let total = layers * parameters;
         let matrix = matches!(tensor.kind, TensorKind::Linear | TensorKind::Expert) && tensor.cols > 1;
         let Some(adapters) = &plan.adapters else {
-            let share = if layers_kind(tensor) { self.active } else { 1.0 };
+            let share = self.active;
             self.trained.add(tensor.kind, share * total);
             self.frozen.add(tensor.kind, (1.0 - share) * total);
             self.matrices += if matrix { share * total } else { 0.0 };
@@ -166,11 +167,6 @@ impl<'a> Rank<'a> {
 /// Share of the layers that are trained at once; embedding and head always are.
 fn active_share(plan: &Plan, model: &Model) -> f64 {
     plan.active_layers.map_or(1.0, |layers| (layers as f64 / model.layer_count().max(1) as f64).min(1.0))
-}
-
-/// Whether a tensor belongs to the layers, not to what surrounds them.
-const fn layers_kind(tensor: &Tensor) -> bool {
-    !matches!(tensor.kind, TensorKind::Embedding | TensorKind::Head | TensorKind::Tower)
 }
 
 /// Micro-batches whose activations a stage holds under 1F1B, interleaved over its chunks; a fraction counts chunks.

@@ -68,6 +68,25 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
     }
 }
 
+/// The addends of a load, without those that are nothing.
+pub(super) fn phase_terms(low: &Load, likely: &Load, high: &Load) -> Vec<(TermName, Interval)> {
+    const TERMS: [(TermName, fn(&Load) -> f64); 7] = [
+        (TermName::Weights, |load| load.weights),
+        (TermName::Adapters, |load| load.adapters),
+        (TermName::Optimizer, |load| load.optimizer),
+        (TermName::Gradients, |load| load.gradients),
+        (TermName::Activations, |load| load.activations),
+        (TermName::Logits, |load| load.logits),
+        (TermName::Transient, |load| load.transient),
+    ];
+    let bytes = |of: fn(&Load) -> f64| {
+        let [low, likely, high] = [low, likely, high].map(|load| Bytes::from_f64(of(load)));
+        Interval::new(low, likely, high)
+    };
+    let terms = TERMS.map(|(name, of)| (name, bytes(of)));
+    terms.into_iter().filter(|(_, bytes)| bytes.high > Bytes::ZERO).collect()
+}
+
 fn detail(peak: &Peak<'_>) -> TrainingDetail {
     let end = peak.footprint.load(Phase::Step);
     TrainingDetail {
