@@ -286,6 +286,8 @@ pub struct Training {
     pub activation_offload: bool,
     /// Samples are packed or padded to one length; not known when unset.
     pub fixed_lengths: Option<bool>,
+    /// Sharded parameters stay gathered from forward to backward (`reshard_after_forward: false`, `SHARD_GRAD_OP`).
+    pub keep_gathered: bool,
     /// An exponential moving average of the trained parameters, in fp32.
     pub moving_average: bool,
     /// Parameters of further frozen models on the device (reward, value), 16-bit.

@@ -142,6 +142,18 @@ fn model(name: &str) -> Option<Model> {
     known.or_else(|| models::by_name(name))
 }
 
+/// Names in brackets, such as `selective [mlp+core_attn]`.
+fn bracketed(said: &str) -> Vec<String> {
+    let inner = said.split(['[', ']']).nth(1).unwrap_or_default();
+    inner.split(['+', ',']).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Samples shorter than the longest allowed: said so, or left at torchtune's default of no packing.
+fn unpacked(row: &Value) -> bool {
+    let notes = text(row, "notes");
+    notes.contains("short samples") || (text(row, "framework") == "torchtune" && !notes.contains("packed"))
+}
+
 /// The workload of a row that says everything that memory depends on.
 fn declared(row: &Value) -> Option<Workload> {
     let model = model(text(row, "model"))?;
@@ -164,6 +176,13 @@ fn declared(row: &Value) -> Option<Workload> {
         trainer: Some(text(row, "framework").to_ascii_lowercase()),
         cpu_offload: row.get("offload").is_some_and(|offload| !offload.is_null()),
         fused_kernels: row["compile"].as_bool().unwrap_or(false),
+        virtual_stages: text(row, "notes")
+            .split("VPP=")
+            .nth(1)
+            .and_then(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()),
+        recompute_modules: bracketed(text(row, "activation_checkpointing")),
+        keep_gathered: text(row, "notes").contains("reshard_after_forward=never"),
+        fixed_lengths: unpacked(row).then_some(false),
         ..Training::default()
     };
     Some(workload(model, batch, sequence, training, parallelism))

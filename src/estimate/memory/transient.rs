@@ -32,6 +32,8 @@ pub struct Unsharding {
     pub root_apart: bool,
     /// The cheapest settings of the trainer instead of its defaults.
     pub frugal: bool,
+    /// FSDP keeps all parameters gathered from forward to backward.
+    pub resident: bool,
     /// Sizes of DeepSpeed's buckets, where declared.
     pub buckets: ZeroBuckets,
 }
@@ -49,6 +51,7 @@ impl Unsharding {
             return 0.0;
         }
         match self.sharding {
+            Sharding::Fsdp | Sharding::Hsdp if self.resident => self.parameters * self.width,
             // With units of their own only the head is gathered here.
             Sharding::Fsdp | Sharding::Hsdp if self.root_apart => (self.root / 2.0 + self.block) * self.width,
             Sharding::Fsdp | Sharding::Hsdp => (self.root + self.block) * self.width,
@@ -65,8 +68,11 @@ impl Unsharding {
         }
         match self.sharding {
             Sharding::Fsdp | Sharding::Hsdp => {
-                let blocks = if self.frugal { 1.0 } else { 2.0 };
                 let gradients = self.trained() * self.block * (self.width + self.reduce_width);
+                if self.resident {
+                    return self.parameters.mul_add(self.width, gradients);
+                }
+                let blocks = if self.frugal { 1.0 } else { 2.0 };
                 let root = if self.root_apart { 0.0 } else { self.root * self.width * (1.0 + self.trained()) };
                 (blocks * self.block).mul_add(self.width, gradients) + root
             }
@@ -123,8 +129,16 @@ mod tests {
             reduce_width: 4.0,
             root_apart: false,
             frugal: false,
+            resident: false,
             buckets: ZeroBuckets::default(),
         }
+    }
+
+    #[test]
+    fn parameters_that_stay_gathered_are_all_there() {
+        let resident = Unsharding { resident: true, ..seven_billion(Sharding::Fsdp) };
+        assert!((resident.at_loss() - 6.7e9 * 2.0).abs() < 1.0);
+        assert!(resident.in_backward() > resident.at_loss());
     }
 
     #[test]

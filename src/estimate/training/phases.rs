@@ -24,6 +24,11 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// What comes and goes with every micro-batch.
+    pub(super) fn at_work(&self) -> f64 {
+        self.activations + self.logits + self.transient
+    }
+
     pub(super) fn total(&self) -> f64 {
         self.weights + self.adapters + self.gradients + self.optimizer + self.activations + self.logits + self.transient
     }
@@ -115,6 +120,7 @@ impl<'a> Footprint<'a> {
             reduce_width: reduce,
             root_apart: plan.frugal || plan.habits.root_apart,
             frugal: plan.frugal,
+            resident: plan.resident && !plan.offloads_weights(),
             buckets: plan.buckets,
         };
         let states = States::of(plan.optimizer, rank.matrices);
@@ -159,6 +165,15 @@ impl<'a> Footprint<'a> {
         };
         load.transient += self.plan.workspace + self.deferred();
         load
+    }
+
+    /// What the allocator holds while forward and backward run, with cached blocks of samples of other lengths.
+    pub(super) fn reserved_at_work(&self) -> f64 {
+        let of = |phase| {
+            let load = self.load(phase);
+            load.total() + self.plan.habits.cached * load.at_work()
+        };
+        of(Phase::Loss).max(of(Phase::BackwardStart))
     }
 
     /// Inputs of head gradients that are computed after the pipeline's flush.
