@@ -25,6 +25,8 @@ pub struct Kernels {
     pub expanded_kv: bool,
     /// The base is frozen: its projections save no inputs, but its adapters do.
     pub frozen: Option<Adapters>,
+    /// Frozen projections keep their inputs all the same.
+    pub frozen_inputs: bool,
     /// Length of a sequence whose attention scores are kept as a matrix; none with a flash kernel.
     pub scores: Option<f64>,
     /// Masks of hidden dropout are kept, a byte an element, after both halves of a layer.
@@ -294,7 +296,10 @@ fn kernel(widths: Widths, kernels: &Kernels) -> f64 {
 /// The input of `projections` matrices that read the same tensor of the residual stream's width.
 fn inputs(hidden: f64, kernels: &Kernels, projections: f64) -> Saved {
     match kernels.frozen {
-        Some(adapters) => Saved::whole(hidden * adapters.inputs(adapters.qkv)),
+        Some(adapters) => {
+            let kept = if kernels.frozen_inputs { kernels.width } else { 0.0 };
+            Saved::whole(hidden * adapters.inputs(adapters.qkv).max(kept))
+        }
         None if kernels.autocast && !kernels.fused => Saved::whole(hidden * kernels.width * projections),
         None => input(hidden * kernels.inputs, kernels),
     }
@@ -344,9 +349,10 @@ fn dense(inner: f64, gated: bool, hidden: f64, kernels: &Kernels) -> Saved {
         let kept = (trained - 1.0).mul_add(kernels.width, kernels.inputs);
         return Saved::split(kept * inner).plus(input(projections * kernels.inputs * hidden, kernels));
     };
+    let kept = if kernels.frozen_inputs { kernels.width } else { 0.0 };
     Saved {
-        split: ((trained - 1.0) * kernels.width + adapters.inputs(adapters.down)) * inner,
-        whole: adapters.inputs(adapters.up) * hidden,
+        split: ((trained - 1.0) * kernels.width + adapters.inputs(adapters.down).max(kept)) * inner,
+        whole: adapters.inputs(adapters.up).max(kept) * hidden,
         gathered: 0.0,
     }
 }
@@ -364,6 +370,7 @@ mod tests {
         autocast: false,
         expanded_kv: true,
         frozen: None,
+        frozen_inputs: false,
         scores: None,
         dropout: false,
     };

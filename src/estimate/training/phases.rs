@@ -171,7 +171,7 @@ impl<'a> Footprint<'a> {
     pub(super) fn reserved_at_work(&self) -> f64 {
         let of = |phase| {
             let load = self.load(phase);
-            load.total() + self.plan.habits.cached * load.at_work()
+            load.total() + self.plan.cached * load.at_work()
         };
         of(Phase::Loss).max(of(Phase::BackwardStart))
     }

@@ -2,7 +2,7 @@
 
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
-use crate::estimate::model::{Model, TensorKind};
+use crate::estimate::model::{Model, Quantization, TensorKind};
 use crate::estimate::workload::{
     Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training, ZeroBuckets,
 };
@@ -103,6 +103,8 @@ pub(super) struct Plan {
     pub(super) habits: Habits,
     /// Workspaces of cuBLAS and fused kernels that the allocator holds all the time, bytes.
     pub(super) workspace: f64,
+    /// Cached blocks of samples of other lengths, over what comes and goes.
+    pub(super) cached: f64,
     /// Factor on activations, logits and transients: error of the rules themselves.
     pub(super) error: f64,
 }
@@ -116,7 +118,25 @@ pub(super) struct AdapterPlan {
     pub(super) width: f64,
     /// Bytes of a parameter of the frozen base that is quantized.
     pub(super) quantized: Option<f64>,
+    /// The base was quantized while it was loaded, and what is left of it upcast.
+    upcast: bool,
     pub(super) saved: Vec<String>,
+}
+
+/// Checkpoints that come quantized keep their other tensors as they are.
+fn is_prequantized(quantization: &Quantization) -> bool {
+    ["gptq", "awq", "hqq"].iter().any(|name| quantization.name.starts_with(name))
+}
+
+/// Bytes of a quantized parameter: of the declared format, else of NF4.
+fn quantized_width(workload: &Workload, double: bool) -> f64 {
+    match &workload.quantization {
+        // Groups of 128 have a 16-bit scale and a zero point.
+        Some(quantization) if is_prequantized(quantization) => quantization.bits / 8.0 + 3.0 / 128.0,
+        Some(quantization) if quantization.bits >= 8.0 => quantization.bits / 8.0,
+        _ if double => NF4_DOUBLE,
+        _ => NF4,
+    }
 }
 
 /// NF4 in blocks of 64: half a byte and an fp32 scale for each block, or an 8-bit scale when scales are quantized too.
@@ -229,7 +249,8 @@ impl Plan {
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: scenario.pick([0.9, 1.0, 1.09]),
+            error: error(training, scenario),
+            cached: habits.cached * scenario.pick([0.0, 1.0, 1.6]),
         })
     }
 
@@ -253,7 +274,7 @@ impl Plan {
 
     /// Bytes of a frozen parameter that is not quantized.
     pub(super) fn frozen_width(&self) -> f64 {
-        let prepared = self.adapters.as_ref().is_some_and(|adapters| adapters.quantized.is_some());
+        let prepared = self.adapters.as_ref().is_some_and(|adapters| adapters.quantized.is_some() && adapters.upcast);
         let upcast = prepared && self.habits.upcast_unquantized && self.family == Family::Torch && !self.frugal;
         if upcast { 4.0 } else { self.policy.frozen }
     }
@@ -281,6 +302,17 @@ fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
     let declared = training.loss.unwrap_or(Loss::Default);
     let undone = scenario == Scenario::High && training.fused_kernels && habits.recomputed_chunks;
     if declared == Loss::Chunked && undone { Loss::Default } else { declared }
+}
+
+/// Error of the rules for what comes and goes; the lower bound is safer where kernels differ most.
+fn error(training: &Training, scenario: Scenario) -> f64 {
+    let quantized = training.lora.as_ref().is_some_and(|lora| lora.quantized_base);
+    let low = match (training.precision, quantized) {
+        (Some(Precision::Fp8), _) => 0.7,
+        (_, true) => 0.8,
+        _ => 0.9,
+    };
+    scenario.pick([low, 1.0, 1.09])
 }
 
 /// Share of the declared length that samples surely have: it is only their limit where they are not packed or padded.
@@ -372,6 +404,7 @@ fn kernels(
     };
     let fused = workload.training.fused_kernels || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
+    let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
     Kernels {
         width: policy.compute,
         inputs: policy.inputs,
@@ -381,6 +414,7 @@ fn kernels(
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
+        frozen_inputs: quantized && Habits::of(workload.training.trainer.as_deref()).keeps_quantized_inputs,
         scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
         dropout: workload.training.dropout,
     }
@@ -400,7 +434,8 @@ impl AdapterPlan {
             } else {
                 policy.weight.max(2.0)
             },
-            quantized: lora.quantized_base.then_some(if double { NF4_DOUBLE } else { NF4 }),
+            quantized: lora.quantized_base.then(|| quantized_width(workload, double)),
+            upcast: !workload.quantization.as_ref().is_some_and(is_prequantized),
             saved: lora.modules_to_save.clone(),
         }
     }

@@ -73,7 +73,7 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
 fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
     let room = visible - comm::training_context().likely;
     let cached = |peak: &Peak<'_>, least: Bytes| {
-        if peak.footprint.plan.habits.cached > 0.0 {
+        if peak.footprint.plan.cached > 0.0 {
             least.max(Bytes::from_f64(peak.footprint.reserved_at_work()).min(room))
         } else {
             least
