@@ -86,7 +86,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         _ => decoder::read(&build)?,
     };
     parts.outer.extend(tower::read(root, &top, build.hidden)?);
-    let context = context(&keys)?;
+    let context = context(&keys, family)?;
     let softcap = keys.real("final_logit_softcapping")?.is_some();
     let dtype = dtype(&keys, &top)?;
     neutral::check(&keys, &shown, known.is_some() && model_type.is_some())?;
@@ -141,8 +141,11 @@ fn check_only(build: &Build<'_>, model_type: &str) -> Result<(), ConfigError> {
 }
 
 /// The context that the model was made for, rope scaling applied as vLLM does.
-fn context(keys: &Keys<'_>) -> Result<Option<u64>, ConfigError> {
+fn context(keys: &Keys<'_>, family: &Family) -> Result<Option<u64>, ConfigError> {
     let Some(tokens) = keys.tokens("max_position_embeddings")? else { return Ok(None) };
+    if family.context_scaled {
+        return Ok(Some(tokens));
+    }
     let Some(scaling) = keys.object("rope_scaling").or(keys.object("rope_parameters")) else { return Ok(Some(tokens)) };
     let scaling = Keys::new(scaling, "rope_scaling.");
     let kind = scaling.text("rope_type")?.or(scaling.text("type")?).unwrap_or("default");
