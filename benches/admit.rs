@@ -7,7 +7,6 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
-    clippy::cast_possible_wrap,
     reason = "a benchmark stops at the first surprise and prints its figures"
 )]
 
@@ -151,76 +150,75 @@ fn app(nodes: usize, certificate: Certificate) -> App {
     App::new(Metrics::new().unwrap(), PolicyFile::fixed(Policy::default()), cluster, certificate)
 }
 
-/// A serving pod as an API server sends it: managed fields, token volume and all.
+/// The review of a serving pod as an API server sends it: managed fields, token volume and all.
 fn review() -> Vec<u8> {
-    let tolerations = json!([
-        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
-        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
-        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-    ]);
-    let fields: serde_json::Map<_, _> = [
-        "dnsPolicy",
-        "enableServiceLinks",
-        "restartPolicy",
-        "schedulerName",
-        "securityContext",
-        "terminationGracePeriodSeconds",
-        "nodeSelector",
-        "tolerations",
-        "volumes",
-    ]
-    .iter()
-    .map(|field| (format!("f:{field}"), json!({".": {}, "f:name": {}, "f:value": {}})))
-    .collect();
-    let container = |name: &str, image: &str, gpu: bool| {
-        let limits =
-            if gpu { json!({"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "1"}) } else { json!({"cpu": "100m"}) };
-        json!({
-            "name": name, "image": image, "imagePullPolicy": "IfNotPresent", "resources": {"limits": limits, "requests": limits},
-            "env": [{"name": "HF_HOME", "value": "/cache"}, {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "t"}}}],
-            "ports": [{"containerPort": 8000, "name": "http", "protocol": "TCP"}],
-            "readinessProbe": {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"}, "periodSeconds": 5, "timeoutSeconds": 1},
-            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-            "volumeMounts": [{"name": "cache", "mountPath": "/cache"},
-                {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}]
-        })
-    };
-    let mut server = container("vllm", "vllm/vllm-openai:v0.19.0", true);
-    server["args"] =
-        json!(["--model", "meta-llama/Llama-2-7b-hf", "--max-model-len", "4096", "--gpu-memory-utilization", "0.9"]);
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "generateName": "llama-6d5f7c9b8-", "namespace": "ml", "labels": {"app": "llama", "pod-template-hash": "6d5f7c9b8"},
-            "annotations": {"vramguard.io/batch-size": "4"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "llama-6d5f7c9b8",
-                "uid": "0b4c9c4e-8f5b-4f5e-9d0e-1c3a5b7d9f10", "controller": true, "blockOwnerDeletion": true}],
-            "managedFields": [{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1",
-                "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields}}]
-        },
-        "spec": {
-            "containers": [server, container("metrics", "example/exporter:1.2", false)],
-            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"}, "tolerations": tolerations,
-            "volumes": [{"name": "cache", "emptyDir": {}}, {"name": "kube-api-access-x", "projected": {"sources": [
-                {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}]}}],
-            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "serviceAccountName": "default",
-            "securityContext": {}, "schedulerName": "default-scheduler", "priority": 0, "enableServiceLinks": true
-        }
-    });
     let resource = json!({"group": "", "version": "v1", "resource": "pods"});
     let kind = json!({"group": "", "version": "v1", "kind": "Pod"});
+    let user = json!({
+        "username": "system:serviceaccount:kube-system:replicaset-controller", "uid": "a", "groups": ["system:authenticated"]
+    });
     let text = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
             "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource, "requestKind": kind,
-            "requestResource": resource, "namespace": "ml", "operation": "CREATE",
-            "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller", "uid": "a", "groups": ["system:authenticated"]},
-            "object": pod, "oldObject": null, "dryRun": false,
-            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}
+            "requestResource": resource, "namespace": "ml", "operation": "CREATE", "userInfo": user, "object": pod(),
+            "oldObject": null, "dryRun": false, "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}
         }
     });
     text.to_string().into_bytes()
+}
+
+fn pod() -> serde_json::Value {
+    let mut server = container("vllm", "vllm/vllm-openai:v0.19.0", &json!({"cpu": "8", "nvidia.com/gpu": "1"}));
+    server["args"] =
+        json!(["--model", "meta-llama/Llama-2-7b-hf", "--max-model-len", "4096", "--gpu-memory-utilization", "0.9"]);
+    let exporter = container("metrics", "example/exporter:1.2", &json!({"cpu": "100m"}));
+    let token = json!([
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
+    ]);
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata(),
+        "spec": {
+            "containers": [server, exporter], "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"},
+            "tolerations": [
+                {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+                {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            ],
+            "volumes": [{"name": "cache", "emptyDir": {}}, {"name": "kube-api-access-x", "projected": {"sources": token}}],
+            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "serviceAccountName": "default",
+            "securityContext": {}, "schedulerName": "default-scheduler", "priority": 0, "enableServiceLinks": true
+        }
+    })
+}
+
+fn metadata() -> serde_json::Value {
+    let fields: serde_json::Map<_, _> = ["dnsPolicy", "restartPolicy", "schedulerName", "securityContext", "volumes"]
+        .iter()
+        .map(|field| (format!("f:{field}"), json!({".": {}, "f:name": {}, "f:value": {}})))
+        .collect();
+    json!({
+        "generateName": "llama-6d5f7c9b8-", "namespace": "ml", "labels": {"app": "llama", "pod-template-hash": "6d5f7c9b8"},
+        "annotations": {"vramguard.io/batch-size": "4"},
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "llama-6d5f7c9b8",
+            "uid": "0b4c9c4e-8f5b-4f5e-9d0e-1c3a5b7d9f10", "controller": true, "blockOwnerDeletion": true}],
+        "managedFields": [{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1",
+            "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields}}]
+    })
+}
+
+fn container(name: &str, image: &str, limits: &serde_json::Value) -> serde_json::Value {
+    json!({
+        "name": name, "image": image, "imagePullPolicy": "IfNotPresent",
+        "resources": {"limits": limits, "requests": limits},
+        "env": [{"name": "HF_HOME", "value": "/cache"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "t"}}}],
+        "ports": [{"containerPort": 8000, "name": "http", "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000, "scheme": "HTTP"}, "periodSeconds": 5},
+        "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+        "volumeMounts": [{"name": "cache", "mountPath": "/cache"},
+            {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}]
+    })
 }
 
 fn request(body: &[u8]) -> Vec<u8> {
@@ -270,7 +268,7 @@ fn ask(address: SocketAddr, client: &Arc<ClientConfig>, request: &[u8], stop: &A
     socket.set_nodelay(true).unwrap();
     let session = ClientConnection::new(Arc::clone(client), ServerName::try_from("localhost").unwrap()).unwrap();
     let mut stream = StreamOwned::new(session, socket);
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     let mut millis = Vec::with_capacity(1 << 16);
     while !stop.load(Ordering::Relaxed) {
         let started = Instant::now();
@@ -283,10 +281,10 @@ fn ask(address: SocketAddr, client: &Arc<ClientConfig>, request: &[u8], stop: &A
 
 /// Reads a whole answer and checks that it says yes.
 fn read_answer(stream: &mut impl Read, buffer: &mut [u8]) {
-    let mut held = 0;
+    let mut filled = 0;
     loop {
-        held += stream.read(&mut buffer[held..]).unwrap();
-        let text = std::str::from_utf8(&buffer[..held]).unwrap();
+        filled += stream.read(&mut buffer[filled..]).unwrap();
+        let text = std::str::from_utf8(&buffer[..filled]).unwrap();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head
             .lines()

@@ -123,10 +123,9 @@ fn parse(path: &Path, content: &[u8]) -> Result<Policy, PolicyError> {
         return Err(fail(format!("{} bytes, at most {LIMIT} are read", content.len())));
     }
     let text = std::str::from_utf8(content).map_err(|error| fail(error.to_string()))?;
-    if text.trim().is_empty() {
-        return Ok(Policy::default());
-    }
-    crate::spec::yaml::typed(text).map_err(|error| fail(error.to_string()))
+    // A file of comments alone is a policy that says nothing.
+    let policy: Option<Policy> = crate::spec::yaml::typed(text).map_err(|error| fail(error.to_string()))?;
+    Ok(policy.unwrap_or_default())
 }
 
 /// An error and its sources in one line.

@@ -19,7 +19,9 @@ pub(super) fn estimate(workload: &Workload, device: &Device) -> Result<Estimate,
     let mut wanted_terms = addends.terms(addends.batch);
     if !exact {
         for list in [&mut terms, &mut wanted_terms] {
-            list.iter_mut().for_each(|term| term.bytes = widened(term, workload, addends.guessed));
+            for term in list.iter_mut() {
+                term.bytes = widened(term, workload, addends.guessed);
+            }
             list.push(runtime());
         }
     }

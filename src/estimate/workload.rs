@@ -155,11 +155,15 @@ pub struct Engine {
     pub name: EngineName,
     /// Its version, where known.
     pub version: Option<Version>,
-    /// Share of the device's total memory that the engine may plan with (`--gpu-memory-utilization`).
+    /// Share of memory that the engine may plan with: of the device's total (vLLM `--gpu-memory-utilization`, TGI
+    /// `--cuda-memory-fraction`), of what is free before loading (SGLang `--mem-fraction-static`), or of what is free
+    /// after loading (TensorRT-LLM `free_gpu_memory_fraction`).
     pub memory_fraction: Option<f64>,
-    /// Sequences scheduled at once at most (`--max-num-seqs`).
+    /// Sequences scheduled at once at most (vLLM `--max-num-seqs`, SGLang `--max-running-requests`, TensorRT-LLM
+    /// `--max_batch_size`).
     pub max_num_seqs: Option<u64>,
-    /// Tokens in one step at most (`--max-num-batched-tokens`).
+    /// Tokens in one step at most (vLLM `--max-num-batched-tokens`, SGLang `--chunked-prefill-size`, TGI
+    /// `--max-batch-prefill-tokens`, TensorRT-LLM `--max_num_tokens`).
     pub max_num_batched_tokens: Option<u64>,
     /// Size of the KV pool in bytes per GPU, bypassing the fraction (`--kv-cache-memory-bytes`).
     pub kv_cache_memory: Option<Bytes>,
@@ -385,6 +389,10 @@ named_enum! {
 
 /// Low-rank adapters.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the adapter libraries, named as they name them"
+)]
 pub struct Lora {
     /// Rank.
     pub rank: u64,

@@ -87,8 +87,11 @@ pub fn evaluate_declaration(
     if declaration.unknown_fields.contains("model") {
         return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
     }
-    if let Err(problem) = resolve::check_gpus(declaration, &workload) {
-        return draft.finish(problem.verdict, problem.message);
+    let checked = resolve::check_gpus(declaration, &workload)
+        .and_then(|()| resolve::check_model(declaration, &workload, environment.catalog));
+    match checked {
+        Ok(note) => draft.notes.extend(note),
+        Err(problem) => return draft.finish(problem.verdict, problem.message),
     }
     draft.judge(declaration, &workload, candidates)
 }
@@ -239,3 +242,6 @@ fn invalid(
     };
     Draft::new(source, "", &asked, policy).finish(Verdict::InvalidSpec, error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,6 +154,36 @@ pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Resu
     Ok(())
 }
 
+/// An annotation and an argument that name models of different sizes contradict each other; an alias, a fork or a
+/// quantized copy does not. Where one is not known, the annotation is believed and the difference is said.
+pub(super) fn check_model(
+    declaration: &Declaration,
+    workload: &Workload,
+    catalog: &Catalog,
+) -> Result<Option<String>, Problem> {
+    const SAME_WITHIN: f64 = 0.1;
+    let (Some(argued), Some(ModelReference::Name(named))) = (&declaration.argument_model, &declaration.model) else {
+        return Ok(None);
+    };
+    let ModelFacts::Known(annotated) = &workload.model else { return Ok(None) };
+    let Ok(other) = catalog.find(argued) else {
+        return Ok(Some(format!("the annotation's model {named} is believed, the argument names {argued}")));
+    };
+    let (ours, theirs) = (annotated.parameters() as f64, other.parameters() as f64);
+    if (ours - theirs).abs() <= SAME_WITHIN * ours.max(theirs) {
+        return Ok(None);
+    }
+    let billions = |n: f64| format!("{:.1} billion parameters", n / 1e9);
+    Err(problem(
+        Verdict::SpecConflict,
+        format!(
+            "the annotation says the model is {named} ({}), the argument says {argued} ({}): make them agree",
+            billions(ours),
+            billions(theirs)
+        ),
+    ))
+}
+
 /// Parameters, where the model is known.
 pub(super) fn parameters(model: &Model) -> u64 {
     model.parameters()

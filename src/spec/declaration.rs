@@ -57,7 +57,7 @@ pub struct Declaration {
     pub model_name: Option<String>,
     /// Size and shape given besides a name: facts to fall back on when the name is not known.
     pub fallback: Option<ModelReference>,
-    /// The model that the arguments name where an annotation names another one (see `conflicts`).
+    /// The model that the arguments name where an annotation names another one; a conflict if their sizes differ.
     pub argument_model: Option<String>,
     /// `dtype`; `None` also for `auto`.
     pub dtype: Option<DType>,

@@ -116,7 +116,7 @@ impl Draft {
         };
         let (ours, theirs) = (written(given), written(value));
         match field.path {
-            "model" => self.model_conflict(&ours, &theirs, &location.clone(), source.location),
+            "model" => self.model_conflict(&ours, &theirs),
             path if FACTS.contains(&path) => {
                 self.out.conflicts.push(format!("{location} says {ours}, {} says {theirs}", source.location));
             }
@@ -128,14 +128,13 @@ impl Draft {
         Ok(())
     }
 
-    /// A path says nothing about which model lies there, so only two names can contradict each other.
-    fn model_conflict(&mut self, ours: &str, theirs: &str, location: &str, other: &str) {
-        self.out.argument_model = Some(theirs.to_owned());
+    /// A path says nothing about which model lies there, so only two names can contradict each other; whether they do is
+    /// for whoever knows the models' sizes.
+    fn model_conflict(&mut self, ours: &str, theirs: &str) {
         let is_path = |name: &str| name.starts_with(['/', '.', '~']) || name.contains("://");
-        if is_path(ours) || is_path(theirs) || ours.eq_ignore_ascii_case(theirs) {
-            return;
+        if !is_path(ours) && !is_path(theirs) && !ours.eq_ignore_ascii_case(theirs) {
+            self.out.argument_model = Some(theirs.to_owned());
         }
-        self.out.conflicts.push(format!("{location} says the model is {ours}, {other} says {theirs}"));
     }
 
     /// The finished declaration.

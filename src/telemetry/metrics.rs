@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(page.matches("vramguard_admission_errors_total{reason=\"timeout\"} 1").count(), 2);
         assert!(page.contains("vramguard_admission_duration_seconds_bucket{endpoint=\"validate\",le=\"0.0005\"} 1"));
         for (family, labels) in FROM_THE_START {
-            let values = labels.iter().map(|label| format!("\"{label}\"")).collect::<String>();
+            let values: Vec<String> = labels.iter().map(|label| format!("\"{label}\"")).collect();
+            let values = values.concat();
             let line = page.lines().find(|line| line.starts_with(family.name) && line.contains(&values));
             assert!(line.is_some(), "{} {values} in {page}", family.name);
         }

@@ -7,6 +7,7 @@ use vramguard::decide::policy::PolicyInput;
 use vramguard::decide::report::{Report, Source};
 use vramguard::decide::{Inventory, Policy, Verdict};
 use vramguard::estimate::Bytes;
+use vramguard::estimate::model::{Mlp, TensorKind};
 use vramguard::evaluate::{Environment, evaluate};
 use vramguard::facts::catalog::Catalog;
 
@@ -78,7 +79,6 @@ struct Family {
 fn family(model: &str) -> &'static str {
     let found = Catalog::embedded().find(model);
     let Ok(model) = found else { return "unknown model" };
-    use vramguard::estimate::model::{Mlp, TensorKind};
     if model.outer.iter().any(|tensor| tensor.kind == TensorKind::Tower) {
         return "multimodal";
     }

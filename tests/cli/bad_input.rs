@@ -98,7 +98,7 @@ fn an_unknown_model_comes_with_suggestions() {
     exit 2
     --- stdout
     --- stderr
-    error: the model `meta-llama/Llama-2-7b-hff` is not known
+    error: the model `meta-llama/Llama-2-7b-hff` is not known, did you mean `meta-llama/Llama-2-7b-hf` or `meta-llama/Llama-2-70b-hf` or `meta-llama/Llama-2-13b-hf`; give its `config` or its `parameters` with a shape
     hint: `vramguard models` lists the catalogue; --config-json reads any other model's config.json
     "#);
 }
@@ -110,7 +110,7 @@ fn an_unknown_gpu_comes_with_suggestions() {
     --- stdout
     --- stderr
     error: unknown GPU `H100-81GB`
-    hint: did you mean NVIDIA-H100-80GB-HBM3, NVIDIA-H100-PCIe, NVIDIA-H100-NVL? `vramguard gpus` lists what is known
+    hint: did you mean H100-80GB-HBM3? `vramguard gpus` lists what is known
     "#);
 }
 

@@ -1,5 +1,7 @@
 //! The fence: what the layout promises and no compiler checks.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

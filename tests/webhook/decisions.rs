@@ -171,10 +171,11 @@ fn a_controller_is_judged_by_its_template() {
     assert!(mutated.get("patch").is_none(), "only pods are changed: {mutated}");
 }
 
+type Change = fn(&mut Value);
+
 #[test]
 fn what_is_none_of_our_business_is_passed_over() {
     let server = TestServer::start();
-    type Change = fn(&mut Value);
     let changes: [(&str, Change); 5] = [
         ("subresource", |r| r["subResource"] = json!("status")),
         ("delete", |r| {

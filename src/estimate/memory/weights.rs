@@ -45,7 +45,6 @@ impl Storage<'_> {
         let tensor_parallel = self.parallelism.tensor as f64;
         match tensor.split {
             Split::Replicated => (rows, cols, copies),
-            Split::Tensor => (rows / tensor_parallel, cols, copies),
             Split::KvHeads(heads) => {
                 let local = (heads as f64 / tensor_parallel).max(1.0);
                 (rows * local / heads.max(1) as f64, cols, copies)
@@ -61,7 +60,7 @@ impl Storage<'_> {
             Split::Expert if self.parallelism.expert > 1 => {
                 (rows, cols, (copies / self.parallelism.expert as f64).ceil())
             }
-            Split::Expert => (rows / tensor_parallel, cols, copies),
+            Split::Tensor | Split::Expert => (rows / tensor_parallel, cols, copies),
         }
     }
 

@@ -5,10 +5,10 @@ use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
 use crate::estimate::memory::kv_cache::{CacheFormat, LayerCache};
 use crate::estimate::memory::weights::Storage;
-use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
+use crate::estimate::model::{Attention, LayerGroup, Mlp, Model, TensorKind};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
-use crate::estimate::workload::{EngineName, Parallelism, Workload};
+use crate::estimate::workload::{Engine, EngineName, Parallelism, Workload};
 use crate::estimate::{Device, EstimateError, Term, TermName};
 
 /// Memory that the loader leaves with the allocator beside the tensors, GiB: low, likely, high.
@@ -109,6 +109,20 @@ impl<'a> Formats<'a> {
         };
         let all: f64 = stage.layers.iter().map(|(n, group)| *n as f64 * each(group)).sum();
         Bytes::from_f64(all / self.storage.parallelism.tensor as f64)
+    }
+
+    /// LoRA slots: both low-rank matrices of every linear layer, in 16 bit.
+    pub fn adapters(&self, rank: &Rank<'_>, engine: &Engine) -> Interval {
+        if engine.max_loras == 0 {
+            return Interval::ZERO;
+        }
+        let linear = rank.stage.layers.iter().flat_map(|(n, group)| group.tensors.iter().map(move |t| (*n, t)));
+        let widths: f64 = linear
+            .filter(|(_, tensor)| tensor.kind == TensorKind::Linear)
+            .map(|(n, tensor)| n as f64 * (tensor.rows as f64 + tensor.cols as f64))
+            .sum();
+        let slots = engine.max_loras as f64 * engine.max_lora_rank as f64;
+        Interval::spread(Bytes::from_f64(slots * widths * self.element.bytes()), 0.7, 0.5)
     }
 
     /// A forward pass of `tokens` tokens with logits of `rows` sequences at `sampler` bytes each beside the logit.

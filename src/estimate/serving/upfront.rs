@@ -13,7 +13,7 @@ use crate::estimate::workload::Workload;
 use crate::estimate::{Device, Estimate, EstimateError, PerGpu, ServingDetail, Term, TermName};
 
 struct Rank {
-    worst_rank: String,
+    stage: String,
     weights: Interval,
     sequence: f64,
     token_bytes: f64,
@@ -56,7 +56,7 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
         serving: Some(detail(&rank, required, required_cache, usable, model)),
         terms,
         training: None,
-        worst_rank: rank.worst_rank,
+        worst_rank: rank.stage,
         refusals: Vec::new(),
         notes: notes(declared, context),
         gpus: [split.tensor, split.pipeline, split.data].iter().fold(1, |n, degree| n.saturating_mul(*degree)),
@@ -82,7 +82,7 @@ fn rank(workload: &Workload, model: &Model, stage: &Stage<'_>, batch: u64, conte
         stage.layers.iter().map(|(n, group)| (*n, LayerCache::of(&group.attention, &cache))).collect();
     let weights = storage.stage(model, stage) - workload.engine.cpu_offload;
     Rank {
-        worst_rank: stage.describe(),
+        stage: stage.describe(),
         weights: Interval::spread(weights, 0.01, 0.02),
         sequence: caches.iter().map(|(n, cache)| *n as f64 * cache.sequence(context)).sum(),
         token_bytes: caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum(),

@@ -57,7 +57,7 @@ fn parameter_counts_are_exact() {
         };
         let same = UNCOUNTED.iter().find(|(uncounted, _)| *uncounted == id).map(|(_, same)| find(same).parameters());
         if counted != same.or(row["total"].as_u64()) {
-            let off = counted.unwrap() as i128 - i128::from(row["total"].as_u64().unwrap_or(0));
+            let off = i128::from(counted.unwrap()) - i128::from(row["total"].as_u64().unwrap_or(0));
             wrong.push(format!("{id}: {counted:?} instead of {} ({off:+}), {}", row["total"], row["breakdown"]));
         }
     }

@@ -45,12 +45,12 @@ pub(super) fn read(build: &Build<'_>) -> Result<Parts, ConfigError> {
         ratios.ok_or_else(|| keys.missing("compress_ratios", "it says how each layer's cache is compressed"))?;
     let ratios: Option<Vec<u64>> = ratios.iter().map(serde_json::Value::as_u64).collect();
     let ratios = ratios.ok_or_else(|| keys.invalid("compress_ratios", "a list of numbers is allowed"))?;
-    let built: Result<Vec<LayerGroup>, ConfigError> =
+    let read: Result<Vec<LayerGroup>, ConfigError> =
         ratios.into_iter().zip(0..).map(|(ratio, i)| one(build, &shape, ratio, i < hashed)).collect();
     let mut outer = decoder::outer(build)?;
     outer.push(vector("hc_head", head_connections(build, &shape), Split::Replicated));
     let mtp = if drafts > 0 { vec![draft(build, &shape, drafts)?] } else { Vec::new() };
-    Ok(Parts { layers: merge(built?), outer, mtp })
+    Ok(Parts { layers: merge(read?), outer, mtp })
 }
 
 /// Weights, base and scale by which the streams are joined before the head.

@@ -54,9 +54,9 @@ impl Cache {
         if let Some((_, layer)) = self.0.iter().find(|(kind, _)| *kind == (mixer, feed)) {
             return Ok(layer.clone());
         }
-        let built = one_layer(build, mixer, feed)?;
-        self.0.push(((mixer, feed), built.clone()));
-        Ok(built)
+        let made = one_layer(build, mixer, feed)?;
+        self.0.push(((mixer, feed), made.clone()));
+        Ok(made)
     }
 }
 

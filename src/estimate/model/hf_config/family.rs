@@ -212,6 +212,7 @@ pub(super) struct Moe {
 
 /// A family.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own, and rows name only what differs")]
 pub(super) struct Family {
     /// Values of `model_type`.
     pub(super) types: &'static [&'static str],

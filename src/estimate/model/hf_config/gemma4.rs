@@ -35,7 +35,7 @@ pub(super) fn read(build: &Build<'_>) -> Result<Parts, ConfigError> {
     for understood in ["num_experts", "attention_k_eq_v", "vocab_size_per_layer_input"] {
         keys.touch(understood);
     }
-    let built: Result<Vec<LayerGroup>, ConfigError> =
+    let read: Result<Vec<LayerGroup>, ConfigError> =
         spans.into_iter().zip(0..).map(|(span, i)| one(build, &shape, span, i >= shape.shared_from)).collect();
     let mut outer = outer(build)?;
     if shape.per_layer > 0 {
@@ -45,7 +45,7 @@ pub(super) fn read(build: &Build<'_>) -> Result<Parts, ConfigError> {
         outer.push(matrix("per_layer_model_projection", width, build.hidden, Split::Replicated));
         outer.push(vector("per_layer_projection_norm", shape.per_layer, Split::Replicated));
     }
-    Ok(Parts { layers: merge(built?), outer, mtp: Vec::new() })
+    Ok(Parts { layers: merge(read?), outer, mtp: Vec::new() })
 }
 
 fn heads(build: &Build<'_>, span: Span) -> Result<Heads, ConfigError> {

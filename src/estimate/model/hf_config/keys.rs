@@ -73,7 +73,7 @@ impl<'a> Keys<'a> {
             self.read.borrow_mut().insert(name);
             let inner = inner.as_object()?;
             let found = std::iter::once(&key).chain(others).find_map(|spelling| inner.get_key_value(*spelling))?;
-            (!found.1.is_null()).then(|| (found.0.as_str(), found.1))
+            (!found.1.is_null()).then_some((found.0.as_str(), found.1))
         })
     }
 

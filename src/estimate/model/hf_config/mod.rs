@@ -31,7 +31,7 @@ use serde_json::{Map, Value};
 use super::{LayerGroup, Model, Tensor, quantization};
 use crate::estimate::dtype::DType;
 pub use error::ConfigError;
-use families::{FAMILIES, LLAMA};
+use families::LLAMA;
 use family::{Family, Only};
 use keys::Keys;
 
@@ -68,7 +68,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
     let (text, prefix) = language_model(root);
     let (top, keys) = (Keys::new(root, ""), Keys::new(text, prefix));
     let model_type = keys.text("model_type")?.or(top.text("model_type")?);
-    let known = model_type.and_then(|model_type| FAMILIES.iter().find(|family| family.types.contains(&model_type)));
+    let known = model_type.and_then(families::find);
     let family = known.unwrap_or(&LLAMA);
     let shown: String = model_type.unwrap_or("(none)").chars().take(64).collect();
     let tied = match keys.value("tie_word_embeddings") {

@@ -81,7 +81,7 @@ fn after_dense(keys: &Keys<'_>, layers: u64) -> Result<Vec<bool>, ConfigError> {
 }
 
 /// Numbers of a mixture.
-struct Experts {
+struct Sizes {
     experts: u64,
     top_k: u64,
     intermediate: u64,
@@ -90,7 +90,7 @@ struct Experts {
     hidden: u64,
 }
 
-fn experts(build: &Build<'_>, moe: &Moe) -> Result<Experts, ConfigError> {
+fn experts(build: &Build<'_>, moe: &Moe) -> Result<Sizes, ConfigError> {
     let keys = build.keys;
     let experts = keys.size("num_experts")?;
     if experts > MOST_EXPERTS {
@@ -108,7 +108,7 @@ fn experts(build: &Build<'_>, moe: &Moe) -> Result<Experts, ConfigError> {
         Shared::Width(key) => keys.count(key)?.unwrap_or(0),
     };
     let hidden = keys.size_or("moe_latent_size", build.hidden)?;
-    Ok(Experts { experts, top_k, intermediate, shared, hidden })
+    Ok(Sizes { experts, top_k, intermediate, shared, hidden })
 }
 
 /// A mixture: routed experts, router, shared experts.
@@ -129,12 +129,12 @@ pub(super) fn mixture(build: &Build<'_>) -> Result<(Mlp, Vec<Tensor>), ConfigErr
             });
         }
     }
-    let Experts { experts, top_k, intermediate, shared, .. } = sizes;
+    let Sizes { experts, top_k, intermediate, shared, .. } = sizes;
     let gated = build.family.gated;
     Ok((Mlp::Moe { experts, top_k, intermediate, shared_intermediate: shared, gated }, tensors))
 }
 
-fn router(into: &mut Vec<Tensor>, build: &Build<'_>, moe: &Moe, sizes: &Experts) -> Result<(), ConfigError> {
+fn router(into: &mut Vec<Tensor>, build: &Build<'_>, moe: &Moe, sizes: &Sizes) -> Result<(), ConfigError> {
     let gate = matrix("gate", sizes.experts, build.hidden, Split::Replicated);
     into.push(Tensor { kind: TensorKind::Router, ..gate });
     if moe.correction.get(build.keys)? || moe.bias {
@@ -147,7 +147,7 @@ fn router(into: &mut Vec<Tensor>, build: &Build<'_>, moe: &Moe, sizes: &Experts)
     Ok(())
 }
 
-fn routed(into: &mut Vec<Tensor>, build: &Build<'_>, moe: &Moe, sizes: &Experts) {
+fn routed(into: &mut Vec<Tensor>, build: &Build<'_>, moe: &Moe, sizes: &Sizes) {
     let [gate, up, down] = build.family.names.mlp;
     let expert = |module, rows, cols| Tensor {
         copies: sizes.experts,

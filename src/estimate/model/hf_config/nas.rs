@@ -18,8 +18,8 @@ pub(super) fn read(build: &Build<'_>) -> Result<Parts, ConfigError> {
     let layers = keys.layers("num_hidden_layers")?;
     let blocks = keys.per_layer("block_configs", layers)?;
     let blocks = blocks.ok_or_else(|| keys.missing("block_configs", "it says what each layer has"))?;
-    let built: Result<Vec<LayerGroup>, ConfigError> = blocks.iter().map(|block| one(build, block)).collect();
-    Ok(Parts { layers: merge(built?), outer: decoder::outer(build)?, mtp: Vec::new() })
+    let read: Result<Vec<LayerGroup>, ConfigError> = blocks.iter().map(|block| one(build, block)).collect();
+    Ok(Parts { layers: merge(read?), outer: decoder::outer(build)?, mtp: Vec::new() })
 }
 
 fn one(build: &Build<'_>, block: &Value) -> Result<LayerGroup, ConfigError> {

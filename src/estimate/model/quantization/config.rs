@@ -17,7 +17,7 @@ const METHODS: &[(&str, Method)] = &[
     ("gptq", gptq),
     ("awq", awq),
     ("fp8", fp8),
-    ("fbgemm_fp8", fbgemm),
+    ("fbgemm_fp8", fp8_rows),
     ("compressed-tensors", compressed_tensors),
     ("bitsandbytes", bitsandbytes),
     ("mxfp4", mxfp4),
@@ -111,8 +111,8 @@ fn fp8(config: &Object) -> Option<Quantization> {
     Some(except(config, Quantization::of_linear("fp8", 8.0, scales)))
 }
 
-fn fbgemm(config: &Object) -> Option<Quantization> {
-    Some(except(config, Quantization::of_linear("fbgemm_fp8", 8.0, Scales::PerRow { bytes: 4.0 })))
+fn fp8_rows(config: &Object) -> Option<Quantization> {
+    Some(except(config, Quantization::from_name("fbgemm_fp8")?))
 }
 
 fn bitsandbytes(config: &Object) -> Option<Quantization> {

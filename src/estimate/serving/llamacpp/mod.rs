@@ -109,7 +109,8 @@ pub(super) fn evaluate(
             fused: false,
         },
         setup,
-        ubatch: workload.engine.ubatch.unwrap_or(UBATCH),
+        // A step of the server is one physical batch.
+        ubatch: workload.engine.ubatch.or(workload.engine.max_num_batched_tokens).unwrap_or(UBATCH),
     };
     let stages = parallel::stages(model, split.pipeline, workload.engine.layer_partition.as_deref())?;
     let ranks: Vec<Rank<'_>> = stages.iter().map(|stage| plan.rank(stage)).collect();
@@ -122,11 +123,7 @@ pub(super) fn evaluate(
 
 impl Rank<'_> {
     fn log(&self) -> Vec<String> {
-        let buffers = [
-            ("model", Bytes::from_f64(self.weights)),
-            ("KV", self.cache.likely),
-            ("RS", self.state.likely),
-        ];
+        let buffers = [("model", Bytes::from_f64(self.weights)), ("KV", self.cache.likely), ("RS", self.state.likely)];
         let named = buffers.iter().filter(|(_, bytes)| *bytes > Bytes::ZERO);
         named.map(|(name, bytes)| format!("CUDA0 {name} buffer size = {:.2} MiB", bytes.gib() * 1024.0)).collect()
     }

@@ -118,9 +118,14 @@ impl<'a> Plan<'a> {
         )
     }
 
+    /// Weights and adapters: what is loaded before the pool is sized.
+    fn loaded(&self, rank: &Rank<'_>) -> Interval {
+        rank.weights + self.formats.adapters(rank, &self.workload.engine)
+    }
+
     /// The pool's bytes by the engine's identity, and what it is divided into.
     fn pool(&self, rank: &Rank<'_>) -> (Bytes, pool::Division) {
-        let left = self.device.visible - self.process.likely - self.set_aside.likely - rank.weights.likely;
+        let left = self.device.visible - self.process.likely - self.set_aside.likely - self.loaded(rank).likely;
         let division = self.layout(rank).divide(left.as_f64());
         let capped = self.workload.engine.max_total_tokens.is_some();
         let bytes = if capped { Bytes::from_f64(division.kv + division.state) } else { left };
@@ -154,6 +159,12 @@ impl<'a> Plan<'a> {
         server::terms(vec![
             server::weights(rank.weights, &self.workload.parallelism),
             (
+                TermName::Adapters,
+                self.formats.adapters(rank, &self.workload.engine),
+                Provenance::Derived,
+                format!("{} LoRA slots of rank {}", self.workload.engine.max_loras, self.workload.engine.max_lora_rank),
+            ),
+            (
                 TermName::KvCache,
                 Interval::new(Bytes::ZERO, one, one),
                 Provenance::Derived,
@@ -185,7 +196,7 @@ impl<'a> Plan<'a> {
 
     fn reserved(&self, worst: &Rank<'_>) -> Interval {
         let (pool, _) = self.pool(worst);
-        let fixed = self.process.likely + worst.weights.likely + pool;
+        let fixed = self.process.likely + self.loaded(worst).likely + pool;
         let working = self.working(worst);
         let most = self.device.visible;
         Interval::new((fixed + working.low).min(most), (fixed + working.likely).min(most), most)
@@ -200,7 +211,7 @@ impl<'a> Plan<'a> {
         let max_context = if rank.token_bytes() > 0.0 { division.tokens.min(most) } else { most };
         ServingDetail {
             weights_bytes: worst.weights.likely,
-            non_kv_bytes: worst.weights.likely + self.process.likely + self.set_aside.likely,
+            non_kv_bytes: self.loaded(worst).likely + self.process.likely + self.set_aside.likely,
             kv_pool_bytes: bytes,
             kv_bytes_per_token: Bytes::from_f64(rank.token_bytes()),
             kv_tokens: division.tokens,
@@ -280,5 +291,77 @@ impl<'a> Plan<'a> {
             notes.push("the SGLang version is not known: its default fraction is taken as the newest's".to_owned());
         }
         notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::serving::fixtures::{self, Shape};
+    use crate::estimate::workload::{EngineName, Version};
+
+    fn llama(gib: f64) -> (Workload, Device) {
+        fixtures::on(EngineName::Sglang, fixtures::dense(&Shape::LLAMA_8B), gib)
+    }
+
+    fn run(workload: &Workload, device: &Device) -> Estimate {
+        crate::estimate::estimate(workload, device).unwrap()
+    }
+
+    #[test]
+    fn pool_and_the_rest_are_the_device() {
+        let (mut workload, device) = llama(79.15);
+        workload.engine.memory_fraction = Some(0.8);
+        let serving = run(&workload, &device).serving.unwrap();
+        assert_eq!(serving.kv_pool_bytes + serving.non_kv_bytes, device.visible);
+        // 0.8 of 78.43 GiB less weights of 15.04.
+        assert!((serving.kv_pool_bytes.gib() - (0.8 * 78.43 - 15.04)).abs() < 0.02, "{serving:?}");
+        workload.engine.max_total_tokens = Some(4096);
+        assert_eq!(run(&workload, &device).serving.unwrap().kv_pool_bytes, Bytes::from_gib(0.5));
+    }
+
+    #[test]
+    fn a_short_pool_starts_and_an_empty_one_does_not() {
+        let (mut workload, device) = llama(23.53);
+        let short = run(&workload, &device);
+        assert!(short.per_gpu.required.low < short.usable && short.per_gpu.required.likely > short.usable);
+        assert!(short.refusals.is_empty());
+        assert!(short.notes.iter().any(|note| note.contains("refuses longer")), "{:?}", short.notes);
+        workload.engine.memory_fraction = Some(0.6);
+        let empty = run(&workload, &device);
+        assert!(empty.per_gpu.required.low > empty.usable);
+        assert_eq!(empty.refusals[0].code, "KV_POOL_EMPTY");
+        assert!(empty.refusals[0].message.contains("above 0.645"), "{:?}", empty.refusals);
+        workload.engine.memory_fraction = Some(0.66);
+        assert!(run(&workload, &device).refusals.is_empty());
+    }
+
+    /// Ten million tokens of context: one server tried to allocate 80.04 GiB of token indices.
+    #[test]
+    fn token_indices_grow_with_the_context() {
+        let (mut workload, device) = llama(79.1);
+        workload.context_length = Some(10_485_760);
+        let estimate = run(&workload, &device);
+        let beyond = estimate.terms.iter().find(|term| term.name == TermName::Transient).unwrap();
+        assert!(beyond.bytes.likely > Bytes::from_gib(65.0), "{beyond:?}");
+    }
+
+    #[test]
+    fn an_unknown_version_is_denied_only_where_every_version_would_fail() {
+        let (workload, device) = llama(79.15);
+        let low = |version| {
+            let mut workload = workload.clone();
+            workload.engine.version = version;
+            run(&workload, &device).per_gpu.required.low
+        };
+        let known = [[0, 4, 2], [0, 4, 8], [0, 5, 1], [0, 5, 6]].map(|version| low(Some(Version(version))));
+        assert!(known.iter().all(|known| low(None) <= *known));
+    }
+
+    #[test]
+    fn old_devices_are_refused() {
+        let (workload, device) = llama(15.9);
+        let device = Device { compute_capability: Some((7, 0)), ..device };
+        assert_eq!(run(&workload, &device).refusals[0].code, "CAPABILITY_UNSUPPORTED");
     }
 }

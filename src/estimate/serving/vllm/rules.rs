@@ -30,6 +30,19 @@ const fn v(minor: u16) -> Version {
     Version([0, minor, 0])
 }
 
+/// What holds from the last change on.
+const NEWEST: Rules = Rules {
+    since: v(26),
+    memory_fraction: 0.92,
+    sampler: [2.5, 7.0, 16.0],
+    unchunked: 0,
+    outside: [0.02, 0.25, 0.6],
+    graphs_in_budget: true,
+    tokens_by_concurrency: true,
+    state_pages: 2,
+    source: "logs of 0.26 to 0.29: Llama-3.1-8B on 80 GB (1.21 GiB without graphs), Qwen2.5-3B (0.22 warm, 0.67 cold)",
+};
+
 /// Oldest first.
 pub const RULES: [Rules; 6] = [
     Rules {
@@ -87,17 +100,7 @@ pub const RULES: [Rules; 6] = [
         state_pages: 2,
         source: "release notes and logs of 0.21 to 0.25: graph estimate inside the budget",
     },
-    Rules {
-        since: v(26),
-        memory_fraction: 0.92,
-        sampler: [2.5, 7.0, 16.0],
-        unchunked: 0,
-        outside: [0.02, 0.25, 0.6],
-        graphs_in_budget: true,
-        tokens_by_concurrency: true,
-        state_pages: 2,
-        source: "logs of 0.26 to 0.29: Llama-3.1-8B on 80 GB (1.21 GiB without graphs), Qwen2.5-3B (0.22 warm, 0.67 cold)",
-    },
+    NEWEST,
 ];
 
 /// The rows that may be in force: one for a known version, the recent ones (0.8 and later) otherwise.
@@ -111,7 +114,7 @@ pub fn candidates(version: Option<Version>) -> &'static [Rules] {
 /// The row that an estimate is made with: the version's own, the newest where it is unknown.
 #[must_use]
 pub fn likely(version: Option<Version>) -> &'static Rules {
-    candidates(version).last().unwrap_or(&RULES[RULES.len() - 1])
+    candidates(version).last().unwrap_or(&NEWEST)
 }
 
 /// The version that unversioned figures stand for.
