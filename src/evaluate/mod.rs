@@ -158,7 +158,8 @@ impl<'a> Draft<'a> {
             let search = Search { workload, gpus, candidates, strictness };
             self.report.fixes = view::in_source_words(search.run(), workload, declaration);
         }
-        if !assessment.misfits.is_empty() {
+        // It fits with the default that stands in for what could not be read, which is worth a word.
+        if !assessment.misfits.is_empty() || cheapest.is_some() {
             self.report.decision = Decision::Warn;
         }
         let text = message::verdict(&assessment, candidates, declaration, &self.report.fixes, strictness);
