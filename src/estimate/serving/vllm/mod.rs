@@ -19,6 +19,9 @@ use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingD
 use pool::{Pool, Scheduling};
 use rules::Rules;
 
+/// What `--max-model-len auto` may come down to, tokens.
+const SHORTEST_CONTEXT: u64 = 16;
+
 /// Everything that one rank of one stage needs.
 struct Rank<'a> {
     stage: &'a Stage<'a>,
@@ -66,12 +69,15 @@ impl<'a> Plan<'a> {
         let engine = &workload.engine;
         let rules = rules::likely(engine.version);
         let defaults = rules::batch_defaults(device);
-        let context =
-            workload.context_length.or(model.max_position_embeddings).ok_or_else(|| EstimateError::Missing {
+        // One block is all that a context must be able to shrink to.
+        let shortest = engine.auto_context.then_some(SHORTEST_CONTEXT);
+        let context = workload.context_length.or(shortest).or(model.max_position_embeddings).ok_or_else(|| {
+            EstimateError::Missing {
                 field: "contextLength",
                 hint: "neither `--max-model-len` nor the model's own maximum is known; add `--max-model-len`"
                     .to_owned(),
-            })?;
+            }
+        })?;
         let fraction = engine.memory_fraction.unwrap_or(rules.memory_fraction);
         let element = compute_format(workload, model);
         let stored = element.bytes();
@@ -360,7 +366,9 @@ impl<'a> Plan<'a> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.workload.context_length.is_none() {
+        if self.workload.context_length.is_none() && self.workload.engine.auto_context {
+            notes.push("vLLM shortens the context to what fits; estimate.serving.maxContext says to what".to_owned());
+        } else if self.workload.context_length.is_none() {
             notes.push(format!("no context length is given: vLLM takes the model's own, {} tokens", self.context));
         }
         if self.workload.engine.version.is_none() {
