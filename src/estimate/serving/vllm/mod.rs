@@ -398,7 +398,7 @@ fn compute_format(workload: &Workload, model: &Model) -> DType {
     })
 }
 
-/// The table of rotary cosines and sines, shared by all layers: one row a position.
+/// The tables of rotary cosines and sines, shared by all layers.
 fn rotary_table(model: &Model, element: DType) -> Bytes {
     use crate::estimate::model::Attention;
     let width = model.layers.iter().find_map(|group| match group.attention {
@@ -408,8 +408,7 @@ fn rotary_table(model: &Model, element: DType) -> Bytes {
         Attention::Latent { rope, .. } => Some(rope),
         _ => None,
     });
-    let positions = model.max_position_embeddings.unwrap_or(0).min(1 << 22);
-    Bytes::from_f64(positions as f64 * width.unwrap_or(0) as f64 * element.bytes())
+    Bytes::from_f64(model.rotary_rows as f64 * width.unwrap_or(0) as f64 * element.bytes())
 }
 
 /// `476,016`, as the engine prints counts.
