@@ -15,3 +15,4 @@ mod serving;
 mod statistics;
 mod support;
 mod training;
+mod vllm_versions;
