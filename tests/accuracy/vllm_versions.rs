@@ -96,55 +96,79 @@ fn report(row: &Value, candidates: &Candidates) -> Report {
     evaluate_declaration(&declaration, &Source::default(), &PolicyInput::default(), Some(candidates), &environment)
 }
 
-#[test]
-fn logs_of_many_versions() {
-    let (mut weights, mut non_kv, mut pool) = (Errors::default(), Errors::default(), Errors::default());
-    let (mut denied, mut fitting, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut ooms, mut ran) = (0, 0);
+/// Everything that the rows say.
+#[derive(Default)]
+struct Measured {
+    weights: Errors,
+    non_kv: Errors,
+    pool: Errors,
+    denied: Vec<String>,
+    fitting: Vec<String>,
+    unknown: Vec<String>,
+    ran: usize,
+    ooms: usize,
+}
+
+fn measure() -> Measured {
+    let mut all = Measured::default();
     let rows = ROWS.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     for row in rows.filter(|row| row["framework"] == "vllm" && row["model_known"] == "named") {
         let Some(candidates) = card(&row) else { continue };
         let id = row["id"].as_str().unwrap();
         let report = report(&row, &candidates);
         let Some(serving) = report.estimate.as_ref().and_then(|estimate| estimate.serving.as_ref()) else {
-            unknown.push(format!("{id}: {}", report.message));
+            all.unknown.push(format!("{id}: {}", report.message));
             continue;
         };
         let measured = &row["measured"];
         if let Some(gib) = measured["weights_gib_per_gpu"].as_f64() {
-            weights.add(id, serving.weights_bytes.gib(), gib);
+            all.weights.add(id, serving.weights_bytes.gib(), gib);
         }
         if let (Some(kv), Some(budget)) = (measured["kv_cache_gib"].as_f64(), measured["budget_gib"].as_f64()) {
-            non_kv.add(id, serving.non_kv_bytes.gib(), budget - kv);
+            all.non_kv.add(id, serving.non_kv_bytes.gib(), budget - kv);
         }
         if let Some(gib) = measured["kv_cache_gib"].as_f64().filter(|gib| *gib > 0.0) {
-            pool.add(id, serving.kv_pool_bytes.gib(), gib);
+            all.pool.add(id, serving.kv_pool_bytes.gib(), gib);
         }
         match row["outcome"].as_str() {
             Some("fits") => {
-                ran += 1;
+                all.ran += 1;
                 if !matches!(report.verdict, Verdict::Fits | Verdict::Tight) {
-                    denied.push(format!("{id}: {} {}", report.verdict, report.message));
+                    all.denied.push(format!("{id}: {} {}", report.verdict, report.message));
                 }
             }
             Some("oom") => {
-                ooms += 1;
+                all.ooms += 1;
                 if report.verdict == Verdict::Fits {
-                    fitting.push(format!("{id}: {}", report.message));
+                    all.fitting.push(format!("{id}: {}", report.message));
                 }
             }
             _ => {}
         }
     }
-    println!("vLLM 0.5 to 0.29, named models on known cards");
-    println!("  weights    {weights}");
-    println!("  non-KV     {non_kv}");
-    println!("  KV pool    {pool}");
-    println!(
-        "  {ran} ran, {} of them denied; {ooms} ran out of memory, {} of them called a fit",
-        denied.len(),
-        fitting.len()
-    );
+    all
+}
+
+/// The figures.
+pub fn table() -> Vec<String> {
+    let Measured { weights, non_kv, pool, denied, fitting, ran, ooms, .. } = measure();
+    vec![
+        "vLLM 0.5 to 0.29, named models on known cards".to_owned(),
+        format!("  weights    {weights}"),
+        format!("  non-KV     {non_kv}"),
+        format!("  KV pool    {pool}"),
+        format!(
+            "  {ran} ran, {} of them denied; {ooms} ran out of memory, {} of them called a fit",
+            denied.len(),
+            fitting.len()
+        ),
+    ]
+}
+
+#[test]
+fn logs_of_many_versions() {
+    println!("{}", table().join("\n"));
+    let Measured { denied, fitting, unknown, .. } = measure();
     println!("called a fit, ran out of memory: {fitting:#?}");
     println!("not estimated: {unknown:#?}");
     assert!(denied.is_empty(), "ran, but would be denied: {denied:#?}");
