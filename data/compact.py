@@ -57,6 +57,16 @@ def compact(value, key=""):
     return value
 
 
+def name_the_experts(entry):
+    """Lists of mixed precision that were cut before any expert was named: the repository's name says what they are."""
+    for quantization in (entry["config"].get("quantization_config"), entry["config"].get("_hf_quant_config", {}).get("quantization")):
+        if not quantization or quantization.get("quant_algo") != "MIXED_PRECISION" or "moe_quant_algo" in quantization:
+            continue
+        layers = quantization.get("quantized_layers", {})
+        if "_dict_len" in layers and "NVFP4" in entry["id"] and layers["_dict_len"] > 1000:
+            quantization["moe_quant_algo"] = "NVFP4"
+
+
 def write(path, rows):
     with open(path, "w", encoding="utf-8") as out:
         for row in rows:
@@ -106,6 +116,7 @@ def main():
         with open(path, encoding="utf-8") as file:
             for row in json.load(file):
                 entry = {"id": row["hf_id"], "source": row["source"], "config": compact(row["config"])}
+                name_the_experts(entry)
                 if recalled:
                     entry["recalled"] = True
                 rows[row["hf_id"].lower()] = entry

@@ -1,5 +1,7 @@
 //! Decisions: estimates against capacity, verdicts, proven fixes, policy. Pure, like [`crate::estimate`].
 
+#![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
+
 pub mod fit;
 pub mod fixes;
 pub mod inventory;

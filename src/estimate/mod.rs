@@ -2,6 +2,8 @@
 //!
 //! Pure and total: no I/O, clock, environment, async or Kubernetes type (`tests/repo` enforces it).
 
+#![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
+
 pub mod dtype;
 mod fallback;
 pub mod interval;

@@ -167,6 +167,8 @@ pub struct Engine {
     pub max_num_batched_tokens: Option<u64>,
     /// Size of the KV pool in bytes per GPU, bypassing the fraction (`--kv-cache-memory-bytes`).
     pub kv_cache_memory: Option<Bytes>,
+    /// The engine shortens the context to what fits (`--max-model-len auto`).
+    pub auto_context: bool,
     /// Tokens per KV block (`--block-size`).
     pub block_size: Option<u64>,
     /// No CUDA graphs (`--enforce-eager`).
@@ -213,6 +215,7 @@ impl Default for Engine {
             max_num_seqs: None,
             max_num_batched_tokens: None,
             kv_cache_memory: None,
+            auto_context: false,
             block_size: None,
             enforce_eager: false,
             cpu_offload: Bytes::ZERO,

@@ -27,7 +27,9 @@ pub(super) fn verdict(
         Verdict::Fits => {
             let text =
                 format!("container \"{container}\" needs {:.1} per GPU, {class} offers {usable:.1}", need.likely);
-            if assessment.misfits.is_empty() { text } else { format!("{text}; {}", misfits(&assessment.misfits)) }
+            let doubts = (!declaration.unknown_fields.is_empty()).then(|| declaration.unread.join("; "));
+            let elsewhere = (!assessment.misfits.is_empty()).then(|| misfits(&assessment.misfits));
+            std::iter::once(text).chain(doubts).chain(elsewhere).collect::<Vec<_>>().join("; ")
         }
         Verdict::Tight => format!(
             "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}: it may run out of memory",

@@ -149,7 +149,8 @@ impl<'a> Draft<'a> {
         self.describe(workload, &assessment);
         // What could not be read may be what makes it fit.
         let sure = |cheapest| fit::assess(cheapest, candidates, strictness).is_ok_and(|other| !refused(other.verdict));
-        if refused(assessment.verdict) && cheapest.as_ref().is_some_and(sure) {
+        let unsure = !refused(assessment.verdict) || cheapest.as_ref().is_some_and(sure);
+        if cheapest.is_some() && unsure && assessment.best.is_some() {
             return self.finish(Verdict::UnknownWorkload, message::unread(declaration));
         }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
@@ -157,7 +158,8 @@ impl<'a> Draft<'a> {
             let search = Search { workload, gpus, candidates, strictness };
             self.report.fixes = view::in_source_words(search.run(), workload, declaration);
         }
-        if !assessment.misfits.is_empty() {
+        // It fits with the default that stands in for what could not be read, which is worth a word.
+        if !assessment.misfits.is_empty() || cheapest.is_some() {
             self.report.decision = Decision::Warn;
         }
         let text = message::verdict(&assessment, candidates, declaration, &self.report.fixes, strictness);

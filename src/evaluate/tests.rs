@@ -107,10 +107,13 @@ fn what_could_not_be_read_is_no_reason_to_refuse() {
         })
     };
     assert_eq!(judge(&json!({}), &args("131072"), &[A10]).verdict, Verdict::TooBig);
-    let auto = judge(&json!({}), &args("auto"), &[A10]);
-    assert_eq!((auto.verdict, auto.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", auto.message);
+    let odd = judge(&json!({}), &args("$(FROM_A_SECRET)"), &[A10]);
+    assert_eq!((odd.verdict, odd.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", odd.message);
     // The weights alone exceed the card, whatever the context.
-    assert_eq!(judge(&json!({}), &args("auto"), &[T4]).verdict, Verdict::TooBig);
+    assert_eq!(judge(&json!({}), &args("$(FROM_A_SECRET)"), &[T4]).verdict, Verdict::TooBig);
+    let auto = judge(&json!({}), &args("auto"), &[A10]);
+    assert_eq!(auto.verdict, Verdict::Fits, "the engine shortens the context: {}", auto.message);
+    assert!(auto.estimate.unwrap().serving.unwrap().max_context > 16_384);
 }
 
 #[test]

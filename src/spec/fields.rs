@@ -193,6 +193,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("engine.kvCacheMemory", &["kv-cache-memory"], Kind::Memory(|d, n| d.out.engine.kv_cache_memory = Some(n))),
     field("engine.blockSize", &["block-size"], Kind::Count(1, 65_536, |d, n| d.out.engine.block_size = Some(n))),
     field("engine.enforceEager", &["enforce-eager"], Kind::Flag(|d, on| d.out.engine.enforce_eager = on)),
+    field("engine.autoContext", &[], Kind::Flag(|d, on| d.out.engine.auto_context = on)),
     field("engine.cpuOffload", &[], Kind::Memory(|d, n| d.out.engine.cpu_offload = n)),
     field("engine.maxLoras", &["max-loras"], Kind::Count(0, 100_000, |d, n| d.out.engine.max_loras = n)),
     field("engine.maxLoraRank", &["max-lora-rank"], Kind::Count(1, MAX_DEGREE, |d, n| d.out.engine.max_lora_rank = n)),

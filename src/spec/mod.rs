@@ -1,5 +1,7 @@
 //! Kubernetes objects to declarations and decisions back to admission responses. No I/O.
 
+#![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
+
 pub mod annotations;
 mod args;
 pub mod declaration;

@@ -95,8 +95,8 @@ fn flags_and_parallelism_get_a_clear_answer(plane: &ControlPlane) -> Result<()> 
     refused(&team, "the same by flag", &flag, &["PARALLELISM_MISMATCH", "32", "3"])?;
     let short = vllm("odd").args(&["--model", LLAMA, "--tensor-parallel-size", "4"]);
     refused(&team, "4 ranks on one GPU", &short, &["PARALLELISM_MISMATCH", "4", "1"])?;
-    let conflict = vllm("odd").annotation("vramguard.io/model", "Qwen/Qwen2.5-7B");
-    refused(&team, "another model than the flag's", &conflict, &["SPEC_CONFLICT", LLAMA, "Qwen/Qwen2.5-7B"])?;
+    let conflict = vllm("odd").args(&["--model", "Qwen/Qwen2.5-72B"]).annotation("vramguard.io/model", LLAMA);
+    refused(&team, "72B declared as 7B", &conflict, &["SPEC_CONFLICT", LLAMA, "Qwen/Qwen2.5-72B"])?;
     // A value that vLLM may know and we do not: no default stands in for it.
     let absurd = vllm("odd").args(&["--model", LLAMA, "--max-model-len", "many"]);
     team.accepts(&absurd).with_warning("--max-model-len");

@@ -2,7 +2,8 @@
 //!
 //! The plane starts once, with the first test that needs it, and ends with the last. The first run on a machine builds
 //! it (about ten minutes on two cores, with progress on stderr); later runs find it in the user's cache directory.
-//! `VRAMGUARD_E2E_KEEP=1` keeps the logs of every component.
+//! `VRAMGUARD_E2E_KEEP=1` keeps the logs of every component; `VRAMGUARD_E2E_PROGRAM=target/release/vramguard` (an absolute
+//! path) tests an optimized build.
 
 #![allow(
     clippy::expect_used,

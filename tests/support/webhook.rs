@@ -15,6 +15,9 @@ use crate::{exposition, http, registration};
 /// How long it may take to listen and to know the cluster.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
+/// Set to test another build of the program than Cargo's, such as an optimized one whose latency is of interest.
+const PROGRAM: &str = "VRAMGUARD_E2E_PROGRAM";
+
 /// How to start a webhook.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -28,7 +31,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            program: PathBuf::from(env!("CARGO_BIN_EXE_vramguard")),
+            program: std::env::var_os(PROGRAM).map_or_else(|| env!("CARGO_BIN_EXE_vramguard").into(), PathBuf::from),
             config: String::new(),
             kubeconfig: None,
             arguments: Vec::new(),

@@ -33,7 +33,7 @@ impl Storage<'_> {
     pub fn tensor(&self, tensor: &Tensor) -> f64 {
         let (rows, cols, copies) = self.local_shape(tensor);
         let one = match self.quantization {
-            Some(quantization) if quantization.covers(tensor) => quantization.matrix_bytes(rows, cols),
+            Some(quantization) if quantization.covers(tensor) => quantization.tensor_bytes(tensor, rows, cols),
             _ => rows * cols * self.dtype.bytes(),
         };
         one * copies

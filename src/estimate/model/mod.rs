@@ -34,6 +34,9 @@ pub struct Model {
     pub outer: Vec<Tensor>,
     /// Multi-token-prediction (draft) layers in the checkpoint; loaded only with speculative decoding.
     pub mtp: Vec<LayerGroup>,
+    /// Rows of the tables of rotary cosines and sines that engines keep beside the weights: positions, times the factor
+    /// of linear scaling, once for every kind of rotation; 0 without rotary embedding.
+    pub rotary_rows: u64,
     /// Final logits are soft-capped (Gemma 2): the loss keeps extra copies.
     pub logit_softcap: bool,
     /// Exact bytes of the checkpoint's tensors where known (safetensors index, `ModelProfile`); beats derived sizes.

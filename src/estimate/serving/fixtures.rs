@@ -76,6 +76,7 @@ pub(super) fn model(shape: &Shape, layers: Vec<LayerGroup>) -> Model {
             tensor("norm", shape.hidden, 1, TensorKind::Vector, Split::Replicated),
         ],
         mtp: Vec::new(),
+        rotary_rows: 0,
         logit_softcap: false,
         checkpoint_bytes: None,
     }

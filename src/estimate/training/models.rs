@@ -71,6 +71,7 @@ impl Decoder {
             layers: vec![group],
             outer,
             mtp: Vec::new(),
+            rotary_rows: 0,
             logit_softcap: false,
             checkpoint_bytes: None,
         }

@@ -1,7 +1,11 @@
 use serde_json::Value;
 
 use super::*;
+use crate::estimate::dtype::DType;
+use crate::estimate::memory::weights::Storage;
 use crate::estimate::model::{Attention, TensorKind};
+use crate::estimate::parallel::stages;
+use crate::estimate::workload::Parallelism;
 
 /// Counts that transformers, published totals and checkpoint headers agree on (`data/README.md`).
 const EXPECTED: &str = include_str!("../../../tests/data/parameters.jsonl");
@@ -239,4 +243,85 @@ fn a_look_up_is_quick() {
     }
     // Far below a millisecond each even without optimisation; wide, so that a busy machine does not fail it.
     assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
+}
+
+/// Weights that vLLM logged, GiB per GPU, by the measured rows' ids.
+const LOGGED: &str = include_str!("../../../tests/data/measured-vllm-0.19-h100.jsonl");
+
+/// GiB of the worst stage.
+fn stored(
+    model: &Model,
+    dtype: DType,
+    named: Option<&Quantization>,
+    (tensor, pipeline, expert): (u64, u64, u64),
+) -> f64 {
+    let quantization = model.quantization.as_ref().or(named);
+    let parallelism = Parallelism { tensor, expert, ..Parallelism::default() };
+    let storage = Storage { dtype, quantization, parallelism, fused: true };
+    let stages = stages(model, pipeline, None).unwrap();
+    stages.iter().map(|stage| storage.stage(model, stage)).max().unwrap().gib()
+}
+
+/// Tables of rotary positions count as weights in the log: 32 MiB for 128 k positions of Llama 3.1.
+const ROTARY: f64 = 0.04;
+/// Where they are large: 1 M positions of Gemma 3 (scaled 8 times), 10 M of Llama 4.
+const LONG_ROTARY: [&str; 3] =
+    ["google/gemma-3-4b-it", "google/gemma-3-12b-it", "meta-llama/Llama-4-Scout-17B-16E-Instruct"];
+
+#[test]
+fn logged_weights_are_met() {
+    let (mut met, mut wrong) = (0, Vec::new());
+    for line in LOGGED.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let Some(logged) = row["weight_memory_gib"].as_f64() else { continue };
+        let id = row["model"].as_str().unwrap();
+        let Ok(model) = Catalog::embedded().find(id) else { continue };
+        let dtype = row["dtype"].as_str().unwrap().parse().unwrap();
+        let named = row["quantization"].as_str().and_then(Quantization::from_name);
+        let degrees = (row["tp"].as_u64().unwrap(), row["pp"].as_u64().unwrap(), 1);
+        let bytes = stored(&model, dtype, named.as_ref(), degrees);
+        if LONG_ROTARY.contains(&id) {
+            assert!(bytes < logged, "{id}");
+        } else if (bytes - logged).abs() > 0.005 * logged + ROTARY {
+            wrong.push(format!("{id} {degrees:?}: {bytes:.3} instead of {logged}"));
+        } else {
+            met += 1;
+        }
+    }
+    assert!(wrong.is_empty() && met > 40, "{met} met, not {}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Weights that engines logged or checkpoints publish: id, tensor and expert parallelism, GiB per GPU.
+const STORED: &[(&str, u64, u64, f64)] = &[
+    ("Qwen/Qwen2.5-7B-Instruct-AWQ", 1, 1, 5.29),
+    ("Qwen/Qwen3-8B-AWQ", 1, 1, 5.68),
+    ("Qwen/Qwen3-8B-FP8", 1, 1, 8.8),
+    ("neuralmagic/Meta-Llama-3.1-70B-Instruct-quantized.w8a8", 1, 1, 67.7229),
+    ("nvidia/GLM-5.2-NVFP4", 4, 4, 106.69),
+    ("moonshotai/Kimi-K2.5", 1, 1, 554.32),
+    ("openai/gpt-oss-20b", 1, 1, 12.82),
+    ("openai/gpt-oss-120b", 1, 1, 60.77),
+    ("Qwen/Qwen3-14B", 1, 1, 27.52),
+    ("Qwen/Qwen3-0.6B", 1, 1, 1.1201),
+];
+
+#[test]
+fn quantized_checkpoints_are_as_large_as_published() {
+    for (id, tensor, expert, gib) in STORED {
+        let bytes = stored(&find(id), DType::Bf16, None, (*tensor, 1, *expert));
+        assert!((bytes / gib - 1.0).abs() < 0.015, "{id}: {bytes:.3} instead of {gib}");
+    }
+}
+
+#[test]
+fn mixed_precision_is_narrow_where_the_weights_are() {
+    // fp4 experts beside fp8: 1547 of 1573 thousand million weights.
+    for (id, gib) in [("deepseek-ai/DeepSeek-V4-Pro", 790.0), ("nvidia/DeepSeek-V4-Pro-NVFP4", 840.0)] {
+        let bytes = stored(&find(id), DType::Bf16, None, (1, 1, 1));
+        assert!((bytes / gib - 1.0).abs() < 0.03, "{id}: {bytes:.3}");
+    }
+    // A dense one: mlp in fp4, mixers in fp8.
+    let mixed = stored(&find("nvidia/Qwen3.6-27B-NVFP4"), DType::Bf16, None, (1, 1, 1));
+    let plain = stored(&find("Qwen/Qwen3.5-27B"), DType::Bf16, None, (1, 1, 1));
+    assert!((0.3..0.55).contains(&(mixed / plain)), "{mixed:.2} of {plain:.2}");
 }

@@ -54,7 +54,8 @@ pub(super) struct Flag {
 pub(super) enum Effect {
     /// Its value goes to a field.
     Set(&'static str),
-    /// Its value goes to a field after translation; an `Err` says why the field is then unknown.
+    /// Its value goes to a field after translation, an object to the fields that it names; an `Err` says why the field is
+    /// then unknown.
     Map(&'static str, fn(&str) -> Result<Value, String>),
     /// Without value: the field is true (`--no-...`: false).
     Switch(&'static str),
@@ -158,6 +159,8 @@ impl<'a> Reader<'a> {
             }
         }
         self.origin = Origin::Argument;
+        // What follows from several flags together is said of the command, not of the last flag.
+        format!("{} arguments", self.program.name).clone_into(&mut self.location);
         (self.program.finish)(self);
     }
 
@@ -199,6 +202,11 @@ impl<'a> Reader<'a> {
             (Effect::Set(path) | Effect::Switch(path), None) => self.set(path, &Value::from(value)),
             (Effect::Map(path, map), None) => match map(value) {
                 Ok(Value::Null) => {}
+                Ok(Value::Object(fields)) => {
+                    for (path, value) in &fields {
+                        self.set(path, value);
+                    }
+                }
                 Ok(value) => self.set(path, &value),
                 Err(why) => self.unknown(path, &why),
             },

@@ -127,8 +127,6 @@ mod vllm {
             ("vllm serve $SECRET", "model"),
             ("vllm serve org/m $EXTRA_ARGS", "arguments"),
             ("vllm serve org/m --config /etc/c.yaml", "arguments"),
-            ("vllm serve org/m --max-model-len auto", "contextLength"),
-            ("vllm serve org/m --max-model-len -1", "contextLength"),
             ("vllm serve org/m --quantization brandnew", "quantization"),
             ("vllm serve org/m --tensor-parallel-size two", "parallelism.tensor"),
             ("vllm serve org/m -dcp 2", "parallelism.context"),
@@ -138,6 +136,10 @@ mod vllm {
         ] {
             let found = shell(script);
             assert!(found.unknown_fields.contains(field) && !found.unread.is_empty(), "{script}: {found:?}");
+        }
+        for text in ["auto", "-1"] {
+            let found = shell(&format!("vllm serve org/m --max-model-len {text}"));
+            assert!(found.engine.auto_context && found.unread.is_empty(), "{found:?}");
         }
         let harmless =
             shell("vllm serve org/m --hf-overrides '{\"rope_scaling\":{}}' -O3 --compilation-config.level=3");

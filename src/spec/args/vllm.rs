@@ -137,7 +137,7 @@ pub(super) const PROGRAM: Program = Program {
 /// `8192`, `8k` (8000), `8K` (8192); `auto` and `-1` let the engine choose what fits.
 fn max_model_len(text: &str) -> Result<Value, String> {
     if matches!(text.trim(), "auto" | "-1") {
-        return Err("the engine chooses the longest context that fits".to_owned());
+        return Ok(serde_json::json!({"engine.autoContext": true}));
     }
     human_int(text)
 }

@@ -188,3 +188,10 @@ fn a_product_without_a_memory_label_is_looked_up() {
         assert_eq!(gpu.device.visible, Bytes::from_gib(14.56));
     }
 }
+
+#[test]
+fn a_node_without_gpu_labels_is_known_by_its_instance_type() {
+    let labels = json!({"node.kubernetes.io/instance-type": "g4dn.12xlarge"});
+    let (gpu, count) = only_gpu(node("n", labels, json!({"nvidia.com/gpu": "4"})));
+    assert_eq!((gpu.device.product.as_str(), gpu.source, count), ("Tesla-T4", CapacitySource::InstanceType, 4));
+}

@@ -113,6 +113,7 @@ impl Decoder {
             layers: vec![LayerGroup { count: self.layers, attention, mlp, norms: self.norms, tensors }],
             outer,
             mtp: Vec::new(),
+            rotary_rows: 0,
             logit_softcap: self.softcap,
             checkpoint_bytes: None,
         }

@@ -103,15 +103,15 @@ fn plain(text: &str) -> String {
 #[test]
 fn each_workload_has_two_lines_and_a_denied_one_its_reason_and_fixes() {
     assert_snapshot!(plain(&check(&CheckResult::new(vec![fitting(), denied()]))), @r#"
-    WORKLOAD               MODEL                     NEEDS GiB  OF GiB  GPU       VERDICT
-    Deployment/chat        Llama-2-7b-hf                  21.7    45.0  L40S      FITS
-      server · generic     ███████▓▓▓▓▂············  20.6–24.9          3 nodes   allow
-    Deployment/chat-on-t4  Llama-2-7b-hf                  21.7    15.0  Tesla-T4  TOO_BIG
-      server · generic     ██████████████▓▓▓│▓▓▓▓▓▂  20.6–24.9          1 node    deny
+    WORKLOAD            MODEL                   NEEDS GiB  OF GiB  GPU       VERDICT
+    deploy/chat         Llama-2-7b-hf                21.7    45.0  L40S      FITS
+      server · generic  ██████▓▓▓▓▂···········  20.6–24.9          3 nodes   allow
+    deploy/chat-on-t4   Llama-2-7b-hf                21.7    15.0  Tesla-T4  TOO_BIG
+      server · generic  █████████████▓▓│▓▓▓▓▓▂  20.6–24.9          1 node    deny
         container "server" needs at least 20.6 GiB per GPU, Tesla-T4-15GiB offers 15.0 GiB
         largest term: weights 12.6 GiB (58 %) = 6738415616 parameters x 2 B
-        fix 1: batchSize 4 → 1, contextLength → 2048: then 13.9 GiB on Tesla-T4-15GiB
-               (fewer requests at once)
+        fix 1: batchSize 4 → 1, contextLength → 2048: then 13.9 GiB on Tesla-T4-15GiB (fewer
+               requests at once)
         note: no serving engine is named
 
     █ weights   ▓ cache   ▂ overhead   · free   │ capacity
@@ -131,9 +131,9 @@ fn an_unreadable_workload_still_has_its_row() {
         ..fitting()
     };
     assert_snapshot!(plain(&check(&CheckResult::new(vec![report]))), @r#"
-    WORKLOAD         MODEL  NEEDS GiB  OF GiB  GPU  VERDICT
-    Deployment/chat  –              –       –  –    INVALID_SPEC
-      server                                        deny
+    WORKLOAD     MODEL  NEEDS GiB  OF GiB  GPU  VERDICT
+    deploy/chat  –              –       –  –    INVALID_SPEC
+      server                                    deny
         vramguard.io/batch-size: must be at least 1
 
     1 workload: 0 fit, 0 with a warning, 1 denied

@@ -264,6 +264,8 @@ pub(super) struct Family {
     pub(super) extra_rows: u64,
     /// Vocabulary that transformers assumes without `vocab_size`.
     pub(super) vocab: Option<u64>,
+    /// `max_position_embeddings` already counts rope scaling.
+    pub(super) context_scaled: bool,
     /// Keys that change the size in ways not modelled: only the given value is accepted.
     pub(super) only: &'static [(&'static str, Only)],
 }

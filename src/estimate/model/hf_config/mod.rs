@@ -86,7 +86,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         _ => decoder::read(&build)?,
     };
     parts.outer.extend(tower::read(root, &top, build.hidden)?);
-    let context = context(&keys)?;
+    let context = context(&keys, family)?;
     let softcap = keys.real("final_logit_softcapping")?.is_some();
     let dtype = dtype(&keys, &top)?;
     neutral::check(&keys, &shown, known.is_some() && model_type.is_some())?;
@@ -102,6 +102,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         layers: parts.layers,
         outer: parts.outer,
         mtp: parts.mtp,
+        rotary_rows: rotary_rows(&keys)?,
         logit_softcap: softcap,
         checkpoint_bytes: None,
     })
@@ -141,8 +142,11 @@ fn check_only(build: &Build<'_>, model_type: &str) -> Result<(), ConfigError> {
 }
 
 /// The context that the model was made for, rope scaling applied as vLLM does.
-fn context(keys: &Keys<'_>) -> Result<Option<u64>, ConfigError> {
+fn context(keys: &Keys<'_>, family: &Family) -> Result<Option<u64>, ConfigError> {
     let Some(tokens) = keys.tokens("max_position_embeddings")? else { return Ok(None) };
+    if family.context_scaled {
+        return Ok(Some(tokens));
+    }
     let Some(scaling) = keys.object("rope_scaling").or(keys.object("rope_parameters")) else { return Ok(Some(tokens)) };
     let scaling = Keys::new(scaling, "rope_scaling.");
     let kind = scaling.text("rope_type")?.or(scaling.text("type")?).unwrap_or("default");
@@ -153,6 +157,24 @@ fn context(keys: &Keys<'_>) -> Result<Option<u64>, ConfigError> {
         _ => return Ok(Some(tokens)),
     };
     Ok(Some((from as f64 * factor.max(1.0)) as u64))
+}
+
+/// Rows of the rotary tables: linear scaling lengthens the table whether or not the context is meant to be as long, a
+/// model whose local layers rotate by a base of their own keeps a second one.
+fn rotary_rows(keys: &Keys<'_>) -> Result<u64, ConfigError> {
+    let Some(tokens) = keys.tokens("max_position_embeddings")? else { return Ok(0) };
+    let local = if keys.real("rope_local_base_freq")?.is_some() || keys.text("model_type")? == Some("gemma3_text") {
+        tokens
+    } else {
+        0
+    };
+    let Some(scaling) = keys.object("rope_scaling").or(keys.object("rope_parameters")) else {
+        return Ok(tokens.saturating_add(local));
+    };
+    let scaling = Keys::new(scaling, "rope_scaling.");
+    let kind = scaling.text("rope_type")?.or(scaling.text("type")?).unwrap_or("default");
+    let factor = if kind == "linear" { scaling.real("factor")?.unwrap_or(1.0).max(1.0) } else { 1.0 };
+    Ok(((tokens as f64 * factor) as u64).saturating_add(local))
 }
 
 /// Format of unquantized tensors: the text model's, else the whole model's, else bf16.

@@ -157,3 +157,11 @@ fn quantized_checkpoints_say_how() {
         assert!(error.starts_with("quantization_config.quant_method is `"), "{unreadable}: {error}");
     }
 }
+
+#[test]
+fn gemma_3_counts_its_scaling_already() {
+    let scaling = json!({"rope_type": "linear", "factor": 8.0});
+    let config = with(with(llama(), "model_type", json!("gemma3_text")), "rope_scaling", scaling);
+    let config = with(with(config, "sliding_window", json!(1024)), "max_position_embeddings", json!(131_072));
+    assert_eq!(read("x", &config).unwrap().max_position_embeddings, Some(131_072));
+}

@@ -1,10 +1,12 @@
 //! Reads the quantization of a checkpoint: `quantization_config` in `config.json`, or modelopt's `hf_quant_config.json`
 //! beside it, merged in under `_hf_quant_config`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::ignored::Ignored;
-use super::{Quantization, Scales};
+use super::{Exception, Quantization, Scales};
 use crate::estimate::model::hf_config::ConfigError;
 
 type Object = Map<String, Value>;
@@ -36,6 +38,8 @@ pub(in crate::estimate::model) fn read(root: &Object, text: &Object) -> Result<O
         let algorithm = config.get("quant_algo").map(|_| "modelopt");
         let method = algorithm.or(config.get("quant_method").and_then(Value::as_str)).unwrap_or_default();
         let found = METHODS.iter().find(|(name, _)| *name == method).and_then(|(_, read)| read(config));
+        let expert_dtype = text.get("expert_dtype").and_then(Value::as_str);
+        let found = found.map(|quantization| narrow_experts(quantization, expert_dtype));
         return found.map(Some).ok_or_else(|| unknown("quantization_config.quant_method", method));
     }
     let Some(config) = object("_hf_quant_config") else { return Ok(None) };
@@ -160,31 +164,66 @@ fn weights_of(weights: &Object, format: &str) -> Option<Quantization> {
     Some(Quantization::of_linear(name, bits, scales))
 }
 
-/// NVIDIA modelopt: the algorithm is named.
-fn modelopt(config: &Object) -> Option<Quantization> {
-    let algorithm = config.get("quant_algo").and_then(Value::as_str)?;
-    let (name, experts_only) = match algorithm {
-        "FP8" | "FP8_PER_CHANNEL_PER_TOKEN" => ("fp8", false),
-        "NVFP4" | "NVFP4_AWQ" => ("nvfp4", false),
-        "W4A16_AWQ" | "W4A8_AWQ" => ("int4", false),
-        "MXFP8" => ("mxfp8", false),
-        // Layers differ: the experts, which weigh most, decide the name, and the rest is at most fp8.
-        "MIXED_PRECISION" => (mixed(config)?, false),
-        _ => return None,
-    };
-    Some(Quantization { experts_only, ..except(config, Quantization::from_name(name)?) })
+/// modelopt's algorithms.
+const ALGORITHMS: &[(&str, &str)] = &[
+    ("FP8", "fp8"),
+    ("FP8_PER_CHANNEL_PER_TOKEN", "fp8"),
+    ("NVFP4", "nvfp4"),
+    ("NVFP4_AWQ", "nvfp4"),
+    ("W4A16_NVFP4", "nvfp4"),
+    ("W4A16_AWQ", "int4"),
+    ("W4A8_AWQ", "int4"),
+    ("MXFP8", "mxfp8"),
+];
+
+fn algorithm(name: &str) -> Option<Quantization> {
+    ALGORITHMS.iter().find(|(known, _)| *known == name).and_then(|(_, name)| Quantization::from_name(name))
 }
 
-/// The most frequent algorithm of the experts, else of all `quantized_layers`.
-fn mixed(config: &Object) -> Option<&'static str> {
-    let algorithms = [("NVFP4", "nvfp4"), ("MXFP8", "mxfp8"), ("FP8", "fp8")];
-    let named = config.get("moe_quant_algo").and_then(Value::as_str);
-    let text = match named {
-        Some(named) => named.to_owned(),
-        None => config.get("quantized_layers")?.to_string(),
+/// NVIDIA modelopt: the algorithm is named, for all or layer by layer.
+fn modelopt(config: &Object) -> Option<Quantization> {
+    let name = config.get("quant_algo").and_then(Value::as_str)?;
+    let quantization = if name == "MIXED_PRECISION" { mixed(config)? } else { algorithm(name)? };
+    Some(except(config, quantization))
+}
+
+/// The widest algorithm that is named holds for what is not named.
+fn mixed(config: &Object) -> Option<Quantization> {
+    let mut modules: BTreeMap<Option<&str>, Quantization> = BTreeMap::new();
+    let layers = config.get("quantized_layers").map(|list| list.get("first").unwrap_or(list));
+    for (path, layer) in layers.and_then(Value::as_object).into_iter().flatten() {
+        let named = algorithm(layer.get("quant_algo")?.as_str()?)?;
+        let experts = path.contains("experts") && !path.contains("shared");
+        let module = if experts { None } else { path.rsplit('.').next() };
+        // Where layers differ, the widest counts.
+        match modules.get(&module) {
+            Some(known) if known.bits >= named.bits => {}
+            _ => drop(modules.insert(module, named)),
+        }
+    }
+    if let Some(experts) = config.get("moe_quant_algo").and_then(Value::as_str) {
+        let _ = modules.insert(None, algorithm(experts)?);
+        // What surrounds the experts is then as `quant_method` says.
+        if config.get("quant_method").and_then(Value::as_str) == Some("fp8") {
+            let _ = modules.insert(Some(""), fp8(config)?);
+        }
+    }
+    let widest = modules.values().max_by(|a, b| a.bits.total_cmp(&b.bits))?.clone();
+    let differing = modules.into_iter().filter(|(_, quantization)| quantization.name != widest.name);
+    let exceptions = differing
+        .map(|(module, other)| Exception { module: module.map(str::to_owned), bits: other.bits, scales: other.scales })
+        .collect();
+    Some(Quantization { exceptions, ..widest })
+}
+
+/// DeepSeek V4 says beside the quantization that its experts are narrower.
+fn narrow_experts(quantization: Quantization, expert_dtype: Option<&str>) -> Quantization {
+    let experts = match expert_dtype {
+        Some("fp4") if quantization.exceptions.is_empty() && quantization.bits > 4.0 => {
+            Quantization::from_name("mxfp4")
+        }
+        _ => None,
     };
-    algorithms
-        .iter()
-        .max_by_key(|(label, _)| text.matches(&format!("\"{label}\"")).count() + usize::from(text == **label))
-        .map(|(_, name)| *name)
+    let exceptions = experts.map(|experts| Exception { module: None, bits: experts.bits, scales: experts.scales });
+    Quantization { exceptions: exceptions.into_iter().chain(quantization.exceptions).collect(), ..quantization }
 }

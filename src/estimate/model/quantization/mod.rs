@@ -21,8 +21,22 @@ pub struct Quantization {
     pub ignored: Vec<String>,
     /// Linear layers outside routed experts stay unquantized (gpt-oss, experts-only NVFP4).
     pub experts_only: bool,
+    /// Modules whose width differs from that of the others (mixed precision, fp4 experts beside fp8).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Exception>,
     /// Every tensor is quantized at the file's average width, embedding and head included (GGUF file types).
     pub whole_file: bool,
+}
+
+/// Modules of another width.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exception {
+    /// Module (last name component); `None` stands for all routed experts.
+    pub module: Option<String>,
+    /// Bits of one stored weight element.
+    pub bits: f64,
+    /// Scales.
+    pub scales: Scales,
 }
 
 /// Side data of a quantized matrix of `rows × cols`.
@@ -53,6 +67,20 @@ pub enum Scales {
     },
 }
 
+impl Scales {
+    /// Bytes of the side data of a matrix of `rows × cols`.
+    fn bytes(self, rows: f64, cols: f64) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::PerRow { bytes } => rows * bytes,
+            Self::PerGroup { group, bytes } => rows * (cols / group.max(1) as f64).ceil() * bytes,
+            Self::PerBlock { rows: r, cols: c, bytes } => {
+                (rows / r.max(1) as f64).ceil() * (cols / c.max(1) as f64).ceil() * bytes
+            }
+        }
+    }
+}
+
 impl Quantization {
     /// Whether this quantization touches the tensor.
     #[must_use]
@@ -66,17 +94,23 @@ impl Quantization {
         kind && !self.ignored.iter().any(|module| module == tensor.module)
     }
 
-    /// Bytes of a quantized matrix of `rows × cols`, scales included.
+    /// Bytes of a quantized matrix of `rows × cols` without exception, scales included.
     #[must_use]
     pub fn matrix_bytes(&self, rows: f64, cols: f64) -> f64 {
-        let scales = match self.scales {
-            Scales::None => 0.0,
-            Scales::PerRow { bytes } => rows * bytes,
-            Scales::PerGroup { group, bytes } => rows * (cols / group.max(1) as f64).ceil() * bytes,
-            Scales::PerBlock { rows: r, cols: c, bytes } => {
-                (rows / r.max(1) as f64).ceil() * (cols / c.max(1) as f64).ceil() * bytes
-            }
+        rows * cols * self.bits / 8.0 + self.scales.bytes(rows, cols)
+    }
+
+    /// Bytes of the part of a quantized tensor that has `rows × cols`, scales included.
+    #[must_use]
+    pub fn tensor_bytes(&self, tensor: &Tensor, rows: f64, cols: f64) -> f64 {
+        let expert = tensor.kind == TensorKind::Expert;
+        let meant = |exception: &&Exception| match &exception.module {
+            None => expert,
+            Some(module) => !expert && module == tensor.module,
         };
-        rows * cols * self.bits / 8.0 + scales
+        match self.exceptions.iter().find(meant) {
+            Some(exception) => rows * cols * exception.bits / 8.0 + exception.scales.bytes(rows, cols),
+            None => self.matrix_bytes(rows, cols),
+        }
     }
 }

@@ -98,7 +98,15 @@ impl Quantization {
 
     /// A quantization of all linear layers.
     pub(super) fn of_linear(name: &str, bits: f64, scales: Scales) -> Self {
-        Self { name: name.to_owned(), bits, scales, ignored: Vec::new(), experts_only: false, whole_file: false }
+        Self {
+            name: name.to_owned(),
+            bits,
+            scales,
+            ignored: Vec::new(),
+            experts_only: false,
+            exceptions: Vec::new(),
+            whole_file: false,
+        }
     }
 }
 

@@ -19,6 +19,9 @@ use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingD
 use pool::{Pool, Scheduling};
 use rules::Rules;
 
+/// What `--max-model-len auto` may come down to, tokens.
+const SHORTEST_CONTEXT: u64 = 16;
+
 /// Everything that one rank of one stage needs.
 struct Rank<'a> {
     stage: &'a Stage<'a>,
@@ -66,12 +69,15 @@ impl<'a> Plan<'a> {
         let engine = &workload.engine;
         let rules = rules::likely(engine.version);
         let defaults = rules::batch_defaults(device);
-        let context =
-            workload.context_length.or(model.max_position_embeddings).ok_or_else(|| EstimateError::Missing {
+        // One block is all that a context must be able to shrink to.
+        let shortest = engine.auto_context.then_some(SHORTEST_CONTEXT);
+        let context = workload.context_length.or(shortest).or(model.max_position_embeddings).ok_or_else(|| {
+            EstimateError::Missing {
                 field: "contextLength",
                 hint: "neither `--max-model-len` nor the model's own maximum is known; add `--max-model-len`"
                     .to_owned(),
-            })?;
+            }
+        })?;
         let fraction = engine.memory_fraction.unwrap_or(rules.memory_fraction);
         let element = compute_format(workload, model);
         let stored = element.bytes();
@@ -160,6 +166,7 @@ impl<'a> Plan<'a> {
                 sampler,
                 tensor: self.workload.parallelism.tensor as f64,
                 expert: self.workload.parallelism.expert as f64,
+                data: self.workload.parallelism.data as f64,
             };
             activation::peak(self.model, stage, &profile)
         };
@@ -360,7 +367,9 @@ impl<'a> Plan<'a> {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.workload.context_length.is_none() {
+        if self.workload.context_length.is_none() && self.workload.engine.auto_context {
+            notes.push("vLLM shortens the context to what fits; estimate.serving.maxContext says to what".to_owned());
+        } else if self.workload.context_length.is_none() {
             notes.push(format!("no context length is given: vLLM takes the model's own, {} tokens", self.context));
         }
         if self.workload.engine.version.is_none() {
@@ -390,7 +399,7 @@ fn compute_format(workload: &Workload, model: &Model) -> DType {
     })
 }
 
-/// The table of rotary cosines and sines, shared by all layers: one row a position.
+/// The tables of rotary cosines and sines, shared by all layers.
 fn rotary_table(model: &Model, element: DType) -> Bytes {
     use crate::estimate::model::Attention;
     let width = model.layers.iter().find_map(|group| match group.attention {
@@ -400,8 +409,7 @@ fn rotary_table(model: &Model, element: DType) -> Bytes {
         Attention::Latent { rope, .. } => Some(rope),
         _ => None,
     });
-    let positions = model.max_position_embeddings.unwrap_or(0).min(1 << 22);
-    Bytes::from_f64(positions as f64 * width.unwrap_or(0) as f64 * element.bytes())
+    Bytes::from_f64(model.rotary_rows as f64 * width.unwrap_or(0) as f64 * element.bytes())
 }
 
 /// `476,016`, as the engine prints counts.

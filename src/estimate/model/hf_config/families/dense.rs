@@ -114,6 +114,7 @@ pub(super) const FAMILIES: &[Family] = &[
         qk_norm: QkNorm::PerHead(Flag::On),
         window: Window::AllButNth(6),
         vocab: Some(262_208),
+        context_scaled: true,
         ..GEMMA
     },
     // GLM.

@@ -42,6 +42,7 @@ pub(super) const LLAMA: Family = Family {
     positions: Positions::None,
     extra_rows: 0,
     vocab: None,
+    context_scaled: false,
     only: &[],
 };
 
