@@ -12,6 +12,7 @@
 
 mod document;
 mod engines;
+mod megatron;
 mod serving;
 mod statistics;
 mod support;

@@ -4,6 +4,7 @@
 //! each on the worst rank. What was not declared is bounded by running the same rules with the cheapest and the
 //! dearest plausible settings ([`plan`]); the declared part is equal in all of them.
 
+mod assumed;
 mod lora;
 #[cfg(test)]
 mod models;

@@ -121,7 +121,7 @@ impl<'a> Footprint<'a> {
             root_apart: plan.frugal || plan.habits.root_apart,
             frugal: plan.frugal,
             resident: plan.resident && !plan.offloads_weights(),
-            buckets: plan.buckets,
+            buckets: plan.declared.buckets,
         };
         let states = States::of(plan.optimizer, rank.matrices);
         Self { plan, model, rank, gradients, cross_entropy, states, unsharding }
@@ -182,8 +182,9 @@ impl<'a> Footprint<'a> {
         if !self.rank.last {
             return 0.0;
         }
+        let deferred = plan.declared.deferred_head_gradients as f64;
         let each = (self.cross_entropy.vocabulary + self.cross_entropy.hidden) * plan.policy.compute;
-        plan.deferred.min(plan.micro_batches.unwrap_or(plan.deferred)) * plan.tokens * each
+        deferred.min(plan.micro_batches.unwrap_or(deferred)) * plan.tokens * each
     }
 
     /// The phase with the peak and its load.
@@ -215,8 +216,8 @@ impl<'a> Footprint<'a> {
             + plan.frozen_width() * self.rank.frozen.over(shards)
             + quantized * self.rank.quantized.over(shards)
             + reference
-            + plan.other_models * plan.policy.compute / shards.0
-            + if plan.moving_average { 4.0 * self.rank.trained.over(shards) } else { 0.0 }
+            + plan.declared.other_parameters as f64 * plan.policy.compute / shards.0
+            + if plan.declared.moving_average { 4.0 * self.rank.trained.over(shards) } else { 0.0 }
     }
 
     /// Bytes of the adapters' own parameters.
@@ -246,7 +247,7 @@ impl<'a> Footprint<'a> {
         }
         let shards = (self.plan.shards, self.plan.expert_shards);
         let each = self.optimizer_bytes_per_parameter();
-        if self.plan.projection_rank.is_some() && self.plan.adapters.is_none() {
+        if self.plan.declared.projection_rank.is_some() && self.plan.adapters.is_none() {
             // Matrices keep projected states and projectors, and the master copy where there is one.
             let policy = self.plan.policy;
             let trained = self.rank.trained.over(shards);
@@ -265,7 +266,7 @@ impl<'a> Footprint<'a> {
 
     fn gradients_in(&self, phase: Phase) -> f64 {
         let whole = self.gradients.bytes();
-        if self.plan.optimizer_in_backward {
+        if self.plan.declared.optimizer_in_backward {
             // One parameter's gradient at a time; the largest is the embedding's or the head's.
             return self.gradients.width * self.rank.head.max(self.rank.block) / self.gradients.shards;
         }
@@ -322,7 +323,7 @@ impl<'a> Footprint<'a> {
             Recompute::Declared(Checkpointing::None) => none,
             // Megatron recomputes the attention core only, which a flash kernel never keeps.
             Recompute::Declared(Checkpointing::Selective) if self.megatron() => {
-                on_rank(activations::without_modules(group, hidden, kernels, &self.plan.recompute_modules))
+                on_rank(activations::without_modules(group, hidden, kernels, &self.plan.declared.recompute_modules))
             }
             Recompute::Declared(Checkpointing::Selective) => {
                 on_rank(activations::selective(group, hidden, kernels)).clamp(full, none)
@@ -346,8 +347,8 @@ impl<'a> Footprint<'a> {
         };
         let head = if self.rank.last { activations::head(self.model.hidden_size, &self.plan.kernels) } else { 0.0 };
         let waiting = self.rank.in_flight * self.plan.tokens * layers;
-        let offloaded =
-            matches!(self.plan.recompute, Recompute::Declared(Checkpointing::Full)) && self.plan.activation_offload;
+        let offloaded = matches!(self.plan.recompute, Recompute::Declared(Checkpointing::Full))
+            && self.plan.declared.activation_offload;
         // Three layers' inputs are on their way to or from the host.
         let count: f64 = self.rank.layers.iter().map(|(count, _)| count).sum();
         let waiting = if offloaded { waiting.min(3.0 * self.plan.tokens * layers / count.max(1.0)) } else { waiting };

@@ -3,11 +3,12 @@
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
 use crate::estimate::model::{Model, Quantization, TensorKind};
-use crate::estimate::workload::{
-    Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training, ZeroBuckets,
-};
+use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
 use crate::estimate::{EstimateError, Workload};
 
+use super::assumed::{
+    assumed_sharding, error, foreach, loss, recompute, resident, sequence_parallel, shifted_logits, shortest, slack,
+};
 use super::lora::Targets;
 use super::phases::Load;
 use super::trainers::Habits;
@@ -77,22 +78,10 @@ pub(super) struct Plan {
     pub(super) foreach: bool,
     pub(super) offload: bool,
     pub(super) reference_models: f64,
-    /// Bytes of other frozen models on a rank.
-    pub(super) other_models: f64,
-    /// An fp32 average of the trained parameters is kept.
-    pub(super) moving_average: bool,
-    /// Layers of each stage; even when empty.
-    pub(super) stage_layers: Vec<u64>,
-    /// Micro-batches whose inputs of the head's gradient are kept.
-    pub(super) deferred: f64,
-    pub(super) optimizer_in_backward: bool,
-    pub(super) activation_offload: bool,
+    /// Settings that no scenario changes, as declared.
+    pub(super) declared: Training,
     /// Sharded parameters are whole from the first forward pass to the end of the step.
     pub(super) resident: bool,
-    pub(super) buckets: ZeroBuckets,
-    pub(super) recompute_modules: Vec<String>,
-    pub(super) projection_rank: Option<u64>,
-    pub(super) active_layers: Option<u64>,
     pub(super) adapters: Option<AdapterPlan>,
     /// Cheapest settings of bucket sizes and prefetching.
     pub(super) frugal: bool,
@@ -143,43 +132,18 @@ fn quantized_width(workload: &Workload, double: bool) -> f64 {
 const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
-/// Allocator slack over what rests and what comes and goes, with samples of varying length.
-const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.12, 0.44)];
-/// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
-const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.12, 0.42)];
-/// With samples of one length, or compiled and fused kernels, which allocate fewer sizes.
-const STEADY: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.14), (0.12, 0.36)];
-/// A multi-tensor step reuses what the activations left, so that little is lost beside the states.
-const STEPPED: [(f64, f64); 3] = [(0.0, 0.02), (0.01, 0.26), (0.06, 0.42)];
-const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
-
 /// Workspaces in the allocator, MiB.
 const WORKSPACE: [f64; 3] = [32.0, 96.0, 256.0];
 const MIB: f64 = 1_048_576.0;
 
 impl Scenario {
-    const fn pick<T: Copy>(self, values: [T; 3]) -> T {
+    pub(super) const fn pick<T: Copy>(self, values: [T; 3]) -> T {
         let [low, likely, high] = values;
         match self {
             Self::Low => low,
             Self::Likely => likely,
             Self::High => high,
         }
-    }
-}
-
-/// How states are divided when nothing was said.
-pub(super) const fn assumed_sharding(workload: &Workload) -> Sharding {
-    let parallelism = workload.parallelism;
-    if let Some(sharding) = workload.training.sharding {
-        return sharding;
-    }
-    if parallelism.tensor > 1 || parallelism.pipeline > 1 || parallelism.expert > 1 {
-        Sharding::Megatron
-    } else if parallelism.data > 1 {
-        Sharding::Fsdp
-    } else {
-        Sharding::None
     }
 }
 
@@ -232,17 +196,8 @@ impl Plan {
             foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
-            other_models: training.other_parameters as f64,
-            moving_average: training.moving_average,
-            stage_layers: training.stage_layers.clone(),
-            deferred: training.deferred_head_gradients as f64,
-            optimizer_in_backward: training.optimizer_in_backward,
-            activation_offload: training.activation_offload,
+            declared: training.clone(),
             resident: resident(training, habits, parallelism, scenario),
-            buckets: training.buckets,
-            recompute_modules: training.recompute_modules.clone(),
-            projection_rank: training.projection_rank,
-            active_layers: training.active_layers,
             adapters,
             frugal: scenario == Scenario::Low,
             slack: scenario.pick(slack(training, family, habits)),
@@ -288,66 +243,6 @@ impl Plan {
     }
 }
 
-/// Whether the loss makes the copies of old versions of transformers.
-const fn shifted_logits(habits: Habits, family: Family, scenario: Scenario) -> bool {
-    match scenario {
-        Scenario::Low => false,
-        Scenario::Likely => habits.shifted_logits,
-        Scenario::High => !habits.native_norms && !matches!(family, Family::Megatron),
-    }
-}
-
-/// The loss as declared. A compiler can undo the recomputation of chunks, so that the dearest case has all of them.
-fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
-    let declared = training.loss.unwrap_or(Loss::Default);
-    let undone = scenario == Scenario::High && training.fused_kernels && habits.recomputed_chunks;
-    if declared == Loss::Chunked && undone { Loss::Default } else { declared }
-}
-
-/// Error of the rules for what comes and goes; the lower bound is safer where kernels differ most.
-fn error(training: &Training, scenario: Scenario) -> f64 {
-    let quantized = training.lora.as_ref().is_some_and(|lora| lora.quantized_base);
-    let low = match (training.precision, quantized) {
-        (Some(Precision::Fp8), _) => 0.7,
-        (_, true) => 0.8,
-        _ => 0.9,
-    };
-    scenario.pick([low, 1.0, 1.09])
-}
-
-/// Share of the declared length that samples surely have: it is only their limit where they are not packed or padded.
-fn shortest(training: &Training, scenario: Scenario) -> f64 {
-    let shorter = training.fixed_lengths == Some(false) && scenario == Scenario::Low;
-    if shorter { 0.2 } else { 1.0 }
-}
-
-/// Whether FSDP keeps parameters gathered: as declared, and with a pipeline, whose micro-batches would gather again.
-fn resident(training: &Training, habits: Habits, parallelism: Parallelism, scenario: Scenario) -> bool {
-    let usual = habits.gathers_whole || (parallelism.pipeline > 1 && !habits.megatron);
-    training.keep_gathered || (usual && scenario != Scenario::Low)
-}
-
-/// Whether the optimizer's step copies all parameters at once: a multi-tensor step that is not fused.
-const fn foreach(habits: Habits, family: Family, scenario: Scenario) -> bool {
-    match scenario {
-        Scenario::Low => false,
-        Scenario::Likely => habits.foreach && matches!(family, Family::Torch),
-        Scenario::High => matches!(family, Family::Torch | Family::Fsdp),
-    }
-}
-
-const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
-    if habits.foreach {
-        return STEPPED;
-    }
-    match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
-        (true, _, _) => EXPANDABLE,
-        (false, true, _) => STEADY,
-        (false, false, Family::Torch) => UNSHARDED,
-        (false, false, _) => PLAIN,
-    }
-}
-
 /// Over how many ranks states are divided.
 #[derive(Debug, Clone, Copy)]
 struct Division {
@@ -370,24 +265,6 @@ impl Division {
         let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
         Self { expert_tensor, shards: (replicas / copies).max(1.0), expert_shards: (expert_shards / copies).max(1.0) }
     }
-}
-
-const fn recompute(declared: Option<Checkpointing>, scenario: Scenario) -> Recompute {
-    match (declared, scenario) {
-        (Some(checkpointing), _) => Recompute::Declared(checkpointing),
-        (None, Scenario::Low) => Recompute::Declared(Checkpointing::Full),
-        (None, Scenario::Likely) => Recompute::Unknown,
-        (None, Scenario::High) => Recompute::Declared(Checkpointing::None),
-    }
-}
-
-fn sequence_parallel(workload: &Workload, family: Family, scenario: Scenario) -> bool {
-    workload.training.sequence_parallel.unwrap_or(match scenario {
-        Scenario::Low => true,
-        Scenario::Likely => matches!(family, Family::Megatron | Family::Fsdp),
-        // DTensor's plans divide norms; Megatron's default does not.
-        Scenario::High => family == Family::Fsdp,
-    })
 }
 
 fn kernels(

@@ -141,7 +141,7 @@ impl<'a> Rank<'a> {
             self.trained.add(tensor.kind, share * total);
             self.frozen.add(tensor.kind, (1.0 - share) * total);
             self.matrices += if matrix { share * total } else { 0.0 };
-            if let Some(rank) = plan.projection_rank.filter(|_| matrix) {
+            if let Some(rank) = plan.declared.projection_rank.filter(|_| matrix) {
                 let (short, long) = (tensor.rows.min(tensor.cols) as f64, tensor.rows.max(tensor.cols) as f64);
                 let rank = (rank as f64).min(short);
                 self.projected +=
@@ -166,7 +166,7 @@ impl<'a> Rank<'a> {
 
 /// Share of the layers that are trained at once; embedding and head always are.
 fn active_share(plan: &Plan, model: &Model) -> f64 {
-    plan.active_layers.map_or(1.0, |layers| (layers as f64 / model.layer_count().max(1) as f64).min(1.0))
+    plan.declared.active_layers.map_or(1.0, |layers| (layers as f64 / model.layer_count().max(1) as f64).min(1.0))
 }
 
 /// Micro-batches whose activations a stage holds under 1F1B, interleaved over its chunks; a fraction counts chunks.
@@ -193,7 +193,7 @@ fn on_rank(tensor: &Tensor, plan: &Plan, elements: f64) -> f64 {
 
 /// The layers of a stage: as even as possible, the first stages take the rest.
 fn stage_layers<'a>(model: &'a Model, stage: u64, plan: &Plan) -> Vec<(f64, &'a LayerGroup)> {
-    let (begin, end) = range(model.layer_count(), stage, plan.pipeline.max(1), &plan.stage_layers);
+    let (begin, end) = range(model.layer_count(), stage, plan.pipeline.max(1), &plan.declared.stage_layers);
     groups(model, begin, end)
 }
 

@@ -1,8 +1,9 @@
 //! From the peaks of three scenarios to terms, intervals and sentences.
 
 use super::Peak;
+use super::assumed::assumed_sharding;
 use super::phases::{Load, Phase};
-use super::plan::{Recompute, UNKNOWN_ACTIVATION_BYTES, assumed_sharding};
+use super::plan::{Recompute, UNKNOWN_ACTIVATION_BYTES};
 use super::policy::Family;
 use crate::estimate::memory::comm;
 use crate::estimate::workload::{Optimizer, Precision, Sharding};
@@ -85,7 +86,8 @@ fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
 
 /// The addends of a load, without those that are nothing.
 pub(super) fn phase_terms(low: &Load, likely: &Load, high: &Load) -> Vec<(TermName, Interval)> {
-    const TERMS: [(TermName, fn(&Load) -> f64); 7] = [
+    type Share = fn(&Load) -> f64;
+    const TERMS: [(TermName, Share); 7] = [
         (TermName::Weights, |load| load.weights),
         (TermName::Adapters, |load| load.adapters),
         (TermName::Optimizer, |load| load.optimizer),
@@ -94,7 +96,7 @@ pub(super) fn phase_terms(low: &Load, likely: &Load, high: &Load) -> Vec<(TermNa
         (TermName::Logits, |load| load.logits),
         (TermName::Transient, |load| load.transient),
     ];
-    let bytes = |of: fn(&Load) -> f64| {
+    let bytes = |of: Share| {
         let [low, likely, high] = [low, likely, high].map(|load| Bytes::from_f64(of(load)));
         Interval::new(low, likely, high)
     };
