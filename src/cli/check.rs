@@ -18,6 +18,7 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::spec::patch;
 use crate::spec::{kinds, yaml};
 
 /// Fewer files than this are read before a bar could be seen.
@@ -157,7 +158,12 @@ impl Checked {
                 namespace_label: label.map(String::as_str),
                 ..PolicyInput::default()
             };
-            self.reports.extend(evaluate::evaluate(&found.pod, &source, &asked, &environment));
+            let mut reports = evaluate::evaluate(&found.pod, &source, &asked, &environment);
+            // Admission patches pods only, so that nobody's templates drift.
+            for report in reports.iter_mut().filter(|report| report.source.kind == "Pod") {
+                report.patch = patch::annotate(&found.pod, &patch::record(report));
+            }
+            self.reports.extend(reports);
         }
     }
 

@@ -275,6 +275,48 @@ pub struct Training {
     pub eager_attention: bool,
     /// Hidden dropout keeps its masks.
     pub dropout: bool,
+    /// Tensor-parallel ranks inside one expert (`--expert-tensor-parallel-size`); the trainer's habit when unset.
+    pub expert_tensor: Option<u64>,
+    /// Groups of ranks that each hold all shards: HSDP replicas, `MiCS`, several distributed-optimizer instances.
+    pub shard_replicas: Option<u64>,
+    /// Layers of each pipeline stage; even when empty.
+    pub stage_layers: Vec<u64>,
+    /// Micro-batches whose head gradients are computed later (`--defer-embedding-wgrad-compute`).
+    pub deferred_head_gradients: u64,
+    /// Each parameter is updated as soon as its gradient exists: gradients never exist together.
+    pub optimizer_in_backward: bool,
+    /// Checkpointed activations wait on the host.
+    pub activation_offload: bool,
+    /// Samples are packed or padded to one length; not known when unset.
+    pub fixed_lengths: Option<bool>,
+    /// Sharded parameters stay gathered from forward to backward (`reshard_after_forward: false`, `SHARD_GRAD_OP`).
+    pub keep_gathered: bool,
+    /// An exponential moving average of the trained parameters, in fp32.
+    pub moving_average: bool,
+    /// Parameters of further frozen models on the device (reward, value), 16-bit.
+    pub other_parameters: u64,
+    /// Sizes of DeepSpeed's buckets.
+    pub buckets: ZeroBuckets,
+    /// Modules that Megatron's selective checkpointing recomputes (`core_attn`, `layernorm`, `mlp`, `moe`, `moe_act`,
+    /// `mla_up_proj`).
+    pub recompute_modules: Vec<String>,
+    /// Rank that gradients of matrices are projected to before the optimizer sees them (`GaLore`, `APOLLO`).
+    pub projection_rank: Option<u64>,
+    /// Layers that are trained at once, the others frozen until it is their turn (LISA, `BAdam`).
+    pub active_layers: Option<u64>,
+}
+
+/// Sizes in elements from a DeepSpeed configuration; its defaults when unset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ZeroBuckets {
+    /// `reduce_bucket_size`.
+    pub reduce: Option<u64>,
+    /// `stage3_prefetch_bucket_size`.
+    pub prefetch: Option<u64>,
+    /// `stage3_max_live_parameters`.
+    pub max_live: Option<u64>,
+    /// `zero_hpz_partition_size`: ranks that a secondary copy of the parameters is divided over.
+    pub secondary_shards: Option<u64>,
 }
 
 macro_rules! named_enum {

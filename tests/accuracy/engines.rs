@@ -216,9 +216,16 @@ fn verdict(estimate: &Estimate) -> &'static str {
     }
 }
 
-#[test]
-fn other_engines() {
-    let mut engines: BTreeMap<&str, Quantities> = BTreeMap::new();
+/// Everything that the rows say.
+struct Measured {
+    engines: BTreeMap<String, Quantities>,
+    denied: Vec<String>,
+    missed: Vec<String>,
+    outcomes: Vec<String>,
+}
+
+fn measure() -> Measured {
+    let mut engines: BTreeMap<String, Quantities> = BTreeMap::new();
     let (mut denied, mut missed, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
     let rows: Vec<Value> = ROWS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for row in rows.iter().filter(|row| row["framework"].as_str().is_some_and(|f| engine_name(f).is_some())) {
@@ -233,7 +240,7 @@ fn other_engines() {
         let estimate = estimate(&workload, &device).unwrap();
         let engine = row["framework"].as_str().unwrap().trim_start_matches("ik_");
         if !described.settings_unknown {
-            engines.entry(engine).or_default().add(row, &estimate, described.visible.is_some());
+            engines.entry(engine.to_owned()).or_default().add(row, &estimate, described.visible.is_some());
         }
         if described.visible.is_none() {
             continue;
@@ -242,23 +249,48 @@ fn other_engines() {
         outcomes.push(format!("{id} {engine}: {} called {verdict}", row["outcome"].as_str().unwrap_or("none")));
         let failed_later = row["failure_stage"] == "runtime";
         match (row["outcome"].as_str(), verdict) {
-            (Some("fits"), "denied") => denied.push(id),
-            (Some("oom"), "denied") if failed_later => denied.push(id),
-            (Some("oom"), "fits") if !failed_later => missed.push(id),
+            (Some("fits"), "denied") => denied.push(id.to_owned()),
+            (Some("oom"), "denied") if failed_later => denied.push(id.to_owned()),
+            (Some("oom"), "fits") if !failed_later => missed.push(id.to_owned()),
             _ => {}
         }
     }
+    Measured { engines, denied, missed, outcomes }
+}
+
+/// The figures, engine by engine.
+pub fn table() -> Vec<String> {
+    let Measured { engines, denied, missed, outcomes } = measure();
+    let mut lines = Vec::new();
     for (name, quantities) in &engines {
-        println!("{name}");
-        println!("  KV bytes per token  {}", quantities.token);
-        println!("  weights             {}", quantities.weights);
-        println!("  KV pool             {}", quantities.pool);
-        println!("  recurrent state     {}", quantities.state);
-        println!("  compute buffer      {}", quantities.compute);
+        lines.push(name.clone());
+        for (what, errors) in [
+            ("KV bytes per token", &quantities.token),
+            ("weights", &quantities.weights),
+            ("KV pool", &quantities.pool),
+            ("recurrent state", &quantities.state),
+            ("compute buffer", &quantities.compute),
+        ] {
+            if errors.n() > 0 {
+                lines.push(format!("  {what:18} {errors}"));
+            }
+        }
     }
+    lines.push(format!(
+        "{} runs on known cards: {} that ran would be denied; failed at start-up but called a fit: {}",
+        outcomes.len(),
+        denied.len(),
+        if missed.is_empty() { "none".to_owned() } else { missed.join(", ") }
+    ));
+    lines
+}
+
+#[test]
+fn other_engines() {
+    println!("{}", table().join("\n"));
+    let Measured { engines, denied, outcomes, .. } = measure();
     println!("{outcomes:#?}");
     assert!(denied.is_empty(), "ran, but would not be admitted: {denied:?}");
-    println!("failed at start-up, but called a fit: {missed:?}");
     for (name, quantities) in &engines {
         assert!(quantities.token.n() == 0 || quantities.token.worst().1 < 1e-6, "{name}: {}", quantities.token);
     }

@@ -10,8 +10,10 @@
     reason = "a test stops at the first surprise in its own data and prints its figures"
 )]
 
+mod document;
 mod engines;
 mod serving;
 mod statistics;
 mod support;
 mod training;
+mod vllm_versions;

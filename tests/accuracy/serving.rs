@@ -86,10 +86,16 @@ fn family(model: &str) -> &'static str {
     if mixture { "mixture" } else { "dense" }
 }
 
-#[test]
-fn vllm_on_h100() {
+/// Everything that the rows say.
+struct Measured {
+    families: BTreeMap<&'static str, Family>,
+    missing: Vec<String>,
+    denied: Vec<String>,
+}
+
+fn measure() -> Measured {
     let inventory = node("NVIDIA-H100-80GB-HBM3", 81_559);
-    let mut families: BTreeMap<&str, Family> = BTreeMap::new();
+    let mut families: BTreeMap<&'static str, Family> = BTreeMap::new();
     let mut missing = Vec::new();
     let mut denied = Vec::new();
     for row in rows(VLLM_H100).filter(|row| row["status"] == "ok") {
@@ -122,13 +128,26 @@ fn vllm_on_h100() {
         }
         entry.tokens.add(&label, serving.kv_tokens as f64, row["kv_cache_tokens"].as_f64().unwrap());
     }
-    for (name, family) in &families {
-        println!("vLLM 0.19 H100, {name}");
-        println!("  weights    {}", family.weights);
-        println!("  non-KV     {}", family.non_kv);
-        println!("  KV pool    {}", family.pool);
-        println!("  KV tokens  {}", family.tokens);
+    Measured { families, missing, denied }
+}
+
+/// The figures, family by family.
+pub fn table() -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, family) in &measure().families {
+        lines.push(format!("vLLM 0.19 H100, {name}"));
+        lines.push(format!("  weights    {}", family.weights));
+        lines.push(format!("  non-KV     {}", family.non_kv));
+        lines.push(format!("  KV pool    {}", family.pool));
+        lines.push(format!("  KV tokens  {}", family.tokens));
     }
+    lines
+}
+
+#[test]
+fn vllm_on_h100() {
+    println!("{}", table().join("\n"));
+    let Measured { families, missing, denied } = measure();
     println!("not estimated: {missing:#?}");
     assert!(denied.is_empty(), "ran, but would not be admitted: {denied:#?}");
     let dense = &families["dense"];

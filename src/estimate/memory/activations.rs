@@ -136,6 +136,47 @@ pub fn selective(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
     Saved { split: kept.split.min(full.split), whole: kept.whole.min(full.whole.max(width * hidden)), gathered: 0.0 }
 }
 
+/// What one layer saves when some of its modules are recomputed: Megatron's names; unknown ones save nothing.
+#[must_use]
+pub fn without_modules(group: &LayerGroup, hidden: u64, kernels: &Kernels, modules: &[String]) -> Saved {
+    let all = layer(group, hidden, kernels);
+    let h = hidden as f64;
+    let mut less = Saved::default();
+    let has = |name: &str| modules.iter().any(|module| module == name);
+    let channel = mlp(&group.mlp, h, kernels);
+    let recomputed = match group.mlp {
+        Mlp::Dense { .. } => has("mlp"),
+        Mlp::Moe { .. } => has("moe"),
+        Mlp::None => false,
+    };
+    if recomputed {
+        // The module's input stays.
+        let kept = input(kernels.inputs * h, kernels);
+        less = less.plus(Saved {
+            split: channel.split,
+            whole: (channel.whole - kept.whole).max(0.0),
+            gathered: (channel.gathered - kept.gathered).max(0.0),
+        });
+    } else if let Mlp::Moe { top_k, intermediate, .. } = group.mlp
+        && has("moe_act")
+    {
+        less.split += kernels.width * top_k as f64 * intermediate as f64;
+    }
+    if has("layernorm") {
+        less.whole += group.norms as f64 * norm(h, kernels) / 2.0;
+    }
+    if let Attention::Latent { heads, nope, value, .. } = group.attention
+        && has("mla_up_proj")
+    {
+        less.split += kernels.width * heads as f64 * nope.saturating_add(value) as f64;
+    }
+    Saved {
+        split: (all.split - less.split).max(0.0),
+        whole: (all.whole - less.whole).max(kernels.width * h),
+        gathered: (all.gathered - less.gathered).max(0.0),
+    }
+}
+
 /// What one layer saves when it is checkpointed: its input.
 #[must_use]
 pub fn checkpoint(hidden: u64, kernels: &Kernels) -> Saved {
@@ -399,6 +440,20 @@ mod tests {
         let selective = selective(&group, 4096, &EAGER).on_rank(1.0, false);
         close(full, 2.0 * 4096.0);
         assert!(selective > full && selective < 0.5 * layer(&group, 4096, &EAGER).on_rank(1.0, false));
+    }
+
+    #[test]
+    fn recomputed_modules_save_less_and_unknown_ones_nothing() {
+        let group = llama3_8b();
+        let saved = |modules: &[&str]| {
+            let modules: Vec<String> = modules.iter().map(|&module| module.to_owned()).collect();
+            without_modules(&group, 4096, &EAGER, &modules).on_rank(1.0, false)
+        };
+        let all = layer(&group, 4096, &EAGER).on_rank(1.0, false);
+        close(saved(&["core_attn"]), all);
+        // Everything of the feed-forward block but its input: 8 bytes for each of its inner elements.
+        close(saved(&["mlp"]), all - 8.0 * 14336.0);
+        assert!(saved(&["layernorm"]) < all);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Buffers that live for a part of a step: unsharded blocks, reduction buckets, dequantized weights, optimizer copies.
 
-use crate::estimate::workload::Sharding;
+use crate::estimate::workload::{Sharding, ZeroBuckets};
 
 /// Elements of DeepSpeed's reduce and all-gather buckets by default.
 const BUCKET: f64 = 5e8;
@@ -32,6 +32,10 @@ pub struct Unsharding {
     pub root_apart: bool,
     /// The cheapest settings of the trainer instead of its defaults.
     pub frugal: bool,
+    /// FSDP keeps all parameters gathered from forward to backward.
+    pub resident: bool,
+    /// Sizes of DeepSpeed's buckets, where declared.
+    pub buckets: ZeroBuckets,
 }
 
 impl Unsharding {
@@ -47,6 +51,7 @@ impl Unsharding {
             return 0.0;
         }
         match self.sharding {
+            Sharding::Fsdp | Sharding::Hsdp if self.resident => self.parameters * self.width,
             // With units of their own only the head is gathered here.
             Sharding::Fsdp | Sharding::Hsdp if self.root_apart => (self.root / 2.0 + self.block) * self.width,
             Sharding::Fsdp | Sharding::Hsdp => (self.root + self.block) * self.width,
@@ -63,8 +68,11 @@ impl Unsharding {
         }
         match self.sharding {
             Sharding::Fsdp | Sharding::Hsdp => {
-                let blocks = if self.frugal { 1.0 } else { 2.0 };
                 let gradients = self.trained() * self.block * (self.width + self.reduce_width);
+                if self.resident {
+                    return self.parameters.mul_add(self.width, gradients);
+                }
+                let blocks = if self.frugal { 1.0 } else { 2.0 };
                 let root = if self.root_apart { 0.0 } else { self.root * self.width * (1.0 + self.trained()) };
                 (blocks * self.block).mul_add(self.width, gradients) + root
             }
@@ -85,13 +93,23 @@ impl Unsharding {
     }
 
     fn bucket(&self) -> f64 {
+        if let Some(declared) = self.buckets.reduce {
+            return self.trainable.min(declared as f64) * self.width;
+        }
         let elements = self.trainable.min(BUCKET);
         if self.frugal { elements.min(self.block) * self.width } else { elements * self.width }
     }
 
     fn zero3_live(&self) -> f64 {
-        let live = if self.frugal { self.block + self.root / 2.0 } else { MAX_LIVE + PREFETCH };
-        self.parameters.min(live) * self.width
+        let declared = |size: Option<u64>, default: f64| size.map_or(default, |size| size as f64);
+        let (most, ahead) = (declared(self.buckets.max_live, MAX_LIVE), declared(self.buckets.prefetch, PREFETCH));
+        // A layer at work is always gathered, whatever the limits are.
+        let layer = self.block + self.root / 2.0;
+        let live = if self.frugal { layer } else { (most + ahead).max(layer) };
+        let secondary = self.buckets.secondary_shards.map_or(0.0, |ranks| self.parameters / ranks.max(1) as f64);
+        // One rank in the group is the default and means no secondary copy.
+        let secondary = if self.buckets.secondary_shards == Some(1) { 0.0 } else { secondary };
+        (self.parameters.min(live) + secondary) * self.width
     }
 }
 
@@ -111,7 +129,27 @@ mod tests {
             reduce_width: 4.0,
             root_apart: false,
             frugal: false,
+            resident: false,
+            buckets: ZeroBuckets::default(),
         }
+    }
+
+    #[test]
+    fn parameters_that_stay_gathered_are_all_there() {
+        let resident = Unsharding { resident: true, ..seven_billion(Sharding::Fsdp) };
+        assert!((resident.at_loss() - 6.7e9 * 2.0).abs() < 1.0);
+        assert!(resident.in_backward() > resident.at_loss());
+    }
+
+    #[test]
+    fn declared_buckets_replace_the_defaults() {
+        let small =
+            ZeroBuckets { reduce: Some(50_000_000), max_live: Some(0), prefetch: Some(0), secondary_shards: None };
+        let declared = Unsharding { buckets: small, ..seven_billion(Sharding::Zero3) };
+        assert!((declared.in_backward() - (2e8 + 1.3e8 + 5e7) * 2.0).abs() < 1.0, "{}", declared.in_backward());
+        let secondary = ZeroBuckets { secondary_shards: Some(8), ..small };
+        let copied = Unsharding { buckets: secondary, ..declared };
+        assert!((copied.at_loss() - declared.at_loss() - 6.7e9 / 8.0 * 2.0).abs() < 1.0);
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl<'a> Formats<'a> {
             sampler,
             tensor: self.storage.parallelism.tensor as f64,
             expert: self.storage.parallelism.expert as f64,
+            data: 1.0,
         };
         Bytes::from_f64(activation::peak(self.model, &rank.stage, &profile))
     }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use super::model::Model;
 use super::workload::ModelFacts;
-use super::{Bytes, Device, Estimate, EstimateError, Interval, Workload};
+use super::{Bytes, Device, Estimate, EstimateError, Interval, TermName, Workload};
 use phases::{Footprint, Load, Phase};
 use plan::{Plan, Scenario};
 
@@ -39,6 +39,50 @@ pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, Estima
     let high = Plan::resolve(workload, model, Scenario::High)?;
     let peaks = report::Peaks { low: worst(&low, model), likely: worst(&likely, model), high: worst(&high, model) };
     Ok(report::estimate(workload, device, &peaks))
+}
+
+/// One rank in one phase of a step, for charts of memory over a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhaseView {
+    /// `loss`, `backward-start`, `backward-end` or `step`, in the order of a step.
+    pub name: &'static str,
+    /// Pipeline stage of the rank, from 0.
+    pub stage: u64,
+    /// What the allocator hands out by term, bytes; terms of no bytes are left out.
+    pub terms: Vec<(TermName, Interval)>,
+}
+
+impl PhaseView {
+    /// The sum of the terms' likely values.
+    #[must_use]
+    pub fn likely(&self) -> Bytes {
+        self.terms.iter().map(|(_, bytes)| bytes.likely).sum()
+    }
+}
+
+/// The phases of a step on the first and the last pipeline stage (one stage without a pipeline): the largest likely
+/// value is the peak that [`estimate`] reports.
+///
+/// # Errors
+/// As [`estimate`].
+pub fn phases(workload: &Workload) -> Result<Vec<PhaseView>, EstimateError> {
+    let model = known(workload)?;
+    validate::validate(workload, model)?;
+    let low = Plan::resolve(workload, model, Scenario::Low)?;
+    let likely = Plan::resolve(workload, model, Scenario::Likely)?;
+    let high = Plan::resolve(workload, model, Scenario::High)?;
+    let mut stages = vec![0, likely.pipeline.saturating_sub(1)];
+    stages.dedup();
+    let mut views = Vec::new();
+    for stage in stages {
+        let [low, likely, high] = [&low, &likely, &high].map(|plan| Footprint::of(plan, model, stage));
+        views.extend(Phase::ALL.iter().map(|&phase| PhaseView {
+            name: phase.label(),
+            stage,
+            terms: report::phase_terms(&low.load(phase), &likely.load(phase), &high.load(phase)),
+        }));
+    }
+    Ok(views)
 }
 
 /// Peak of one pipeline stage, for trainers that log a rank other than the worst.

@@ -24,6 +24,11 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// What comes and goes with every micro-batch.
+    pub(super) fn at_work(&self) -> f64 {
+        self.activations + self.logits + self.transient
+    }
+
     pub(super) fn total(&self) -> f64 {
         self.weights + self.adapters + self.gradients + self.optimizer + self.activations + self.logits + self.transient
     }
@@ -44,6 +49,16 @@ pub(super) enum Phase {
 
 impl Phase {
     pub(super) const ALL: [Self; 4] = [Self::Loss, Self::BackwardStart, Self::BackwardEnd, Self::Step];
+
+    /// The stable name of the phase itself.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::BackwardStart => "backward-start",
+            Self::BackwardEnd => "backward-end",
+            Self::Step => "step",
+        }
+    }
 
     /// The stable name in output.
     pub(super) const fn name(self) -> &'static str {
@@ -89,7 +104,7 @@ impl<'a> Footprint<'a> {
             held: plan.habits.held_logits && !plan.kernels.fused && !plan.frugal,
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
-            in_place: plan.family == Family::Megatron || plan.compiled_loss,
+            in_place: plan.family == Family::Megatron || plan.habits.megatron || plan.compiled_loss,
             recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
@@ -105,6 +120,8 @@ impl<'a> Footprint<'a> {
             reduce_width: reduce,
             root_apart: plan.frugal || plan.habits.root_apart,
             frugal: plan.frugal,
+            resident: plan.resident && !plan.offloads_weights(),
+            buckets: plan.buckets,
         };
         let states = States::of(plan.optimizer, rank.matrices);
         Self { plan, model, rank, gradients, cross_entropy, states, unsharding }
@@ -146,8 +163,27 @@ impl<'a> Footprint<'a> {
             }
             Phase::Step => Load { transient: self.step_transient(), ..resting },
         };
-        load.transient += self.plan.workspace;
+        load.transient += self.plan.workspace + self.deferred();
         load
+    }
+
+    /// What the allocator holds while forward and backward run, with cached blocks of samples of other lengths.
+    pub(super) fn reserved_at_work(&self) -> f64 {
+        let of = |phase| {
+            let load = self.load(phase);
+            load.total() + self.plan.habits.cached * load.at_work()
+        };
+        of(Phase::Loss).max(of(Phase::BackwardStart))
+    }
+
+    /// Inputs of head gradients that are computed after the pipeline's flush.
+    fn deferred(&self) -> f64 {
+        let plan = self.plan;
+        if !self.rank.last {
+            return 0.0;
+        }
+        let each = (self.cross_entropy.vocabulary + self.cross_entropy.hidden) * plan.policy.compute;
+        plan.deferred.min(plan.micro_batches.unwrap_or(plan.deferred)) * plan.tokens * each
     }
 
     /// The phase with the peak and its load.
@@ -179,6 +215,8 @@ impl<'a> Footprint<'a> {
             + plan.frozen_width() * self.rank.frozen.over(shards)
             + quantized * self.rank.quantized.over(shards)
             + reference
+            + plan.other_models * plan.policy.compute / shards.0
+            + if plan.moving_average { 4.0 * self.rank.trained.over(shards) } else { 0.0 }
     }
 
     /// Bytes of the adapters' own parameters.
@@ -207,7 +245,18 @@ impl<'a> Footprint<'a> {
             return 0.0;
         }
         let shards = (self.plan.shards, self.plan.expert_shards);
-        self.optimizer_bytes_per_parameter() * self.rank.trainable().over(shards)
+        let each = self.optimizer_bytes_per_parameter();
+        if self.plan.projection_rank.is_some() && self.plan.adapters.is_none() {
+            // Matrices keep projected states and projectors, and the master copy where there is one.
+            let policy = self.plan.policy;
+            let trained = self.rank.trained.over(shards);
+            let matrices = self.rank.matrices * trained;
+            let full = States::of(self.plan.optimizer, 0.0).per_parameter(policy.state).max(f64::MIN_POSITIVE);
+            let width = (full / 2.0).min(policy.state);
+            let divided = self.rank.trained.total() / trained.max(1.0);
+            return (trained - matrices) * each + matrices * policy.master + self.rank.projected * width / divided;
+        }
+        each * self.rank.trainable().over(shards)
     }
 
     fn offload_gradients(&self) -> bool {
@@ -216,6 +265,10 @@ impl<'a> Footprint<'a> {
 
     fn gradients_in(&self, phase: Phase) -> f64 {
         let whole = self.gradients.bytes();
+        if self.plan.optimizer_in_backward {
+            // One parameter's gradient at a time; the largest is the embedding's or the head's.
+            return self.gradients.width * self.rank.head.max(self.rank.block) / self.gradients.shards;
+        }
         // Megatron's gradient buffer and accumulated gradients exist from the start, DDP's buckets too.
         if self.plan.accumulates || self.plan.family == Family::Megatron {
             return whole;
@@ -268,7 +321,9 @@ impl<'a> Footprint<'a> {
         match self.plan.recompute {
             Recompute::Declared(Checkpointing::None) => none,
             // Megatron recomputes the attention core only, which a flash kernel never keeps.
-            Recompute::Declared(Checkpointing::Selective) if self.plan.family == Family::Megatron => none,
+            Recompute::Declared(Checkpointing::Selective) if self.megatron() => {
+                on_rank(activations::without_modules(group, hidden, kernels, &self.plan.recompute_modules))
+            }
             Recompute::Declared(Checkpointing::Selective) => {
                 on_rank(activations::selective(group, hidden, kernels)).clamp(full, none)
             }
@@ -290,7 +345,17 @@ impl<'a> Footprint<'a> {
             0.0
         };
         let head = if self.rank.last { activations::head(self.model.hidden_size, &self.plan.kernels) } else { 0.0 };
-        self.rank.in_flight * self.plan.tokens * layers + self.plan.tokens * head + casts
+        let waiting = self.rank.in_flight * self.plan.tokens * layers;
+        let offloaded =
+            matches!(self.plan.recompute, Recompute::Declared(Checkpointing::Full)) && self.plan.activation_offload;
+        // Three layers' inputs are on their way to or from the host.
+        let count: f64 = self.rank.layers.iter().map(|(count, _)| count).sum();
+        let waiting = if offloaded { waiting.min(3.0 * self.plan.tokens * layers / count.max(1.0)) } else { waiting };
+        waiting + self.plan.tokens * head + casts
+    }
+
+    fn megatron(&self) -> bool {
+        self.plan.family == Family::Megatron || self.plan.habits.megatron
     }
 
     /// One layer in backward: what it recomputes, and its temporaries.

@@ -3,7 +3,9 @@
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
 use crate::estimate::model::{Model, TensorKind};
-use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
+use crate::estimate::workload::{
+    Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training, ZeroBuckets,
+};
 use crate::estimate::{EstimateError, Workload};
 
 use super::lora::Targets;
@@ -75,6 +77,22 @@ pub(super) struct Plan {
     pub(super) foreach: bool,
     pub(super) offload: bool,
     pub(super) reference_models: f64,
+    /// Bytes of other frozen models on a rank.
+    pub(super) other_models: f64,
+    /// An fp32 average of the trained parameters is kept.
+    pub(super) moving_average: bool,
+    /// Layers of each stage; even when empty.
+    pub(super) stage_layers: Vec<u64>,
+    /// Micro-batches whose inputs of the head's gradient are kept.
+    pub(super) deferred: f64,
+    pub(super) optimizer_in_backward: bool,
+    pub(super) activation_offload: bool,
+    /// Sharded parameters are whole from the first forward pass to the end of the step.
+    pub(super) resident: bool,
+    pub(super) buckets: ZeroBuckets,
+    pub(super) recompute_modules: Vec<String>,
+    pub(super) projection_rank: Option<u64>,
+    pub(super) active_layers: Option<u64>,
     pub(super) adapters: Option<AdapterPlan>,
     /// Cheapest settings of bucket sizes and prefetching.
     pub(super) frugal: bool,
@@ -106,11 +124,13 @@ const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
 /// Allocator slack over what rests and what comes and goes, with samples of varying length.
-const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.09, 0.36)];
+const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.12, 0.44)];
 /// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
 const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.12, 0.42)];
 /// With samples of one length, or compiled and fused kernels, which allocate fewer sizes.
-const STEADY: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.14), (0.09, 0.24)];
+const STEADY: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.14), (0.12, 0.36)];
+/// A multi-tensor step reuses what the activations left, so that little is lost beside the states.
+const STEPPED: [(f64, f64); 3] = [(0.0, 0.02), (0.01, 0.26), (0.06, 0.42)];
 const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 
 /// Workspaces in the allocator, MiB.
@@ -166,9 +186,9 @@ impl Plan {
             Scenario::High => Policy::dearest(precision, family),
         };
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
-        let division = Division::of(parallelism, sharding);
+        let division = Division::of(parallelism, sharding, training);
         Ok(Self {
-            tokens: batch as f64 * sequence as f64 / parallelism.context as f64,
+            tokens: shortest(training, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
             tensor: parallelism.tensor as f64,
             pipeline: parallelism.pipeline,
             virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
@@ -181,7 +201,7 @@ impl Plan {
             policy,
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
-            loss: training.loss.unwrap_or(Loss::Default),
+            loss: loss(training, habits, scenario),
             cheapest_loss: training.loss.is_none() && scenario == Scenario::Low,
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
@@ -189,29 +209,41 @@ impl Plan {
             micro_batches: training.micro_batches.map(|count| count as f64),
             bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
             compiled_loss: training.fused_kernels && scenario == Scenario::Low,
-            foreach: scenario == Scenario::High && matches!(family, Family::Torch | Family::Fsdp),
+            foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
+            other_models: training.other_parameters as f64,
+            moving_average: training.moving_average,
+            stage_layers: training.stage_layers.clone(),
+            deferred: training.deferred_head_gradients as f64,
+            optimizer_in_backward: training.optimizer_in_backward,
+            activation_offload: training.activation_offload,
+            resident: resident(training, habits, parallelism, scenario),
+            buckets: training.buckets,
+            recompute_modules: training.recompute_modules.clone(),
+            projection_rank: training.projection_rank,
+            active_layers: training.active_layers,
             adapters,
             frugal: scenario == Scenario::Low,
             slack: scenario.pick(slack(training, family, habits)),
-            shifted_logits: scenario == Scenario::High && matches!(family, Family::Torch | Family::DeepSpeed),
+            shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: scenario.pick([0.94, 1.0, 1.04]),
+            error: scenario.pick([0.9, 1.0, 1.09]),
         })
     }
 
     /// Bytes that the allocator holds but cannot use, for a load.
     pub(super) fn fragmentation(&self, load: &Load) -> f64 {
-        let at_work = load.activations + load.logits + load.transient;
+        let at_work = load.at_work();
         self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
     }
 
     /// Whether sharded gradients stay whole while micro-batches accumulate.
     pub(super) const fn defers_reduction(&self) -> bool {
-        let unsharded = self.habits.defers_reduction && self.accumulates && !self.frugal;
-        unsharded && matches!(self.family, Family::Fsdp) && self.pipeline == 1
+        let habit = self.habits.defers_reduction && (self.accumulates || self.habits.gathers_whole);
+        let pipelined = self.pipeline > 1 && !self.habits.megatron;
+        (habit || pipelined) && !self.frugal && matches!(self.family, Family::Fsdp)
     }
 
     /// Whether parameters live on the host, not only the optimizer's states.
@@ -235,7 +267,47 @@ impl Plan {
     }
 }
 
+/// Whether the loss makes the copies of old versions of transformers.
+const fn shifted_logits(habits: Habits, family: Family, scenario: Scenario) -> bool {
+    match scenario {
+        Scenario::Low => false,
+        Scenario::Likely => habits.shifted_logits,
+        Scenario::High => !habits.native_norms && !matches!(family, Family::Megatron),
+    }
+}
+
+/// The loss as declared. A compiler can undo the recomputation of chunks, so that the dearest case has all of them.
+fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
+    let declared = training.loss.unwrap_or(Loss::Default);
+    let undone = scenario == Scenario::High && training.fused_kernels && habits.recomputed_chunks;
+    if declared == Loss::Chunked && undone { Loss::Default } else { declared }
+}
+
+/// Share of the declared length that samples surely have: it is only their limit where they are not packed or padded.
+fn shortest(training: &Training, scenario: Scenario) -> f64 {
+    let shorter = training.fixed_lengths == Some(false) && scenario == Scenario::Low;
+    if shorter { 0.2 } else { 1.0 }
+}
+
+/// Whether FSDP keeps parameters gathered: as declared, and with a pipeline, whose micro-batches would gather again.
+fn resident(training: &Training, habits: Habits, parallelism: Parallelism, scenario: Scenario) -> bool {
+    let usual = habits.gathers_whole || (parallelism.pipeline > 1 && !habits.megatron);
+    training.keep_gathered || (usual && scenario != Scenario::Low)
+}
+
+/// Whether the optimizer's step copies all parameters at once: a multi-tensor step that is not fused.
+const fn foreach(habits: Habits, family: Family, scenario: Scenario) -> bool {
+    match scenario {
+        Scenario::Low => false,
+        Scenario::Likely => habits.foreach && matches!(family, Family::Torch),
+        Scenario::High => matches!(family, Family::Torch | Family::Fsdp),
+    }
+}
+
 const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
+    if habits.foreach {
+        return STEPPED;
+    }
     match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
         (true, _, _) => EXPANDABLE,
         (false, true, _) => STEADY,
@@ -253,16 +325,18 @@ struct Division {
 }
 
 impl Division {
-    fn of(parallelism: Parallelism, sharding: Sharding) -> Self {
+    fn of(parallelism: Parallelism, sharding: Sharding, training: &Training) -> Self {
         let (tensor, expert) = (parallelism.tensor as f64, parallelism.expert as f64);
         let replicas = parallelism.data as f64 * parallelism.context as f64;
         // Experts are divided over tensor-parallel ranks too, unless that many ranks are needed for the experts.
-        let expert_tensor = if expert <= replicas { tensor } else { 1.0 };
+        let habit = if expert <= replicas { tensor } else { 1.0 };
+        let expert_tensor = training.expert_tensor.map_or(habit, |ranks| (ranks.max(1) as f64).min(tensor));
+        let copies = training.shard_replicas.unwrap_or(1).max(1) as f64;
         if matches!(sharding, Sharding::None | Sharding::Ddp) {
             return Self { expert_tensor, shards: 1.0, expert_shards: 1.0 };
         }
         let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
-        Self { expert_tensor, shards: replicas, expert_shards }
+        Self { expert_tensor, shards: (replicas / copies).max(1.0), expert_shards: (expert_shards / copies).max(1.0) }
     }
 }
 

@@ -96,10 +96,10 @@ impl Policy {
         }
     }
 
-    /// The most: both fp8 copies of weights beside the 16-bit ones, and fp32 gradients.
+    /// The most: an fp8 copy of weights beside the 16-bit ones, and fp32 gradients.
     pub(super) const fn dearest(precision: Precision, family: Family) -> Self {
         match (precision, family) {
-            (Precision::Fp8, Family::Megatron) => Self { weight: 4.0, gradient: 4.0, ..MEGATRON_FP8 },
+            (Precision::Fp8, Family::Megatron) => Self { weight: 3.0, gradient: 4.0, ..MEGATRON_FP8 },
             _ => Self::of(precision, family),
         }
     }

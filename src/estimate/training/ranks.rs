@@ -55,13 +55,17 @@ pub(super) struct Rank<'a> {
     pub(super) largest_matrix: f64,
     /// Share of the trained parameters that are hidden matrices.
     pub(super) matrices: f64,
+    /// Elements of the states and projectors of matrices whose gradients are projected to a low rank.
+    pub(super) projected: f64,
+    /// Share of a layer's parameters that is trained at once.
+    active: f64,
 }
 
 impl<'a> Rank<'a> {
     /// The rank of a stage; `stage < plan.pipeline`.
     pub(super) fn of(plan: &Plan, model: &'a Model, stage: u64) -> Self {
         let last = stage.saturating_add(1) >= plan.pipeline;
-        let layers = stage_layers(model, stage, plan.pipeline);
+        let layers = stage_layers(model, stage, plan);
         let mut rank = Self {
             stage,
             layers,
@@ -76,8 +80,12 @@ impl<'a> Rank<'a> {
             head: 0.0,
             largest_matrix: 0.0,
             matrices: 0.0,
+            projected: 0.0,
+            active: 1.0,
         };
+        rank.active = active_share(plan, model);
         rank.count_layers(plan);
+        rank.active = 1.0;
         rank.count_outer(plan, model);
         rank.matrices = if rank.trained.total() > 0.0 { rank.matrices / rank.trained.total() } else { 0.0 };
         rank
@@ -129,8 +137,16 @@ impl<'a> Rank<'a> {
         let total = layers * parameters;
         let matrix = matches!(tensor.kind, TensorKind::Linear | TensorKind::Expert) && tensor.cols > 1;
         let Some(adapters) = &plan.adapters else {
-            self.trained.add(tensor.kind, total);
-            self.matrices += if matrix { total } else { 0.0 };
+            let share = self.active;
+            self.trained.add(tensor.kind, share * total);
+            self.frozen.add(tensor.kind, (1.0 - share) * total);
+            self.matrices += if matrix { share * total } else { 0.0 };
+            if let Some(rank) = plan.projection_rank.filter(|_| matrix) {
+                let (short, long) = (tensor.rows.min(tensor.cols) as f64, tensor.rows.max(tensor.cols) as f64);
+                let rank = (rank as f64).min(short);
+                self.projected +=
+                    layers * share * on_rank(tensor, plan, tensor.copies as f64 * rank * (2.0 * long + short));
+            }
             return parameters;
         };
         self.adapters += layers * on_rank(tensor, plan, adapters.targets.adapter_parameters(tensor, adapters.rank));
@@ -146,6 +162,11 @@ impl<'a> Rank<'a> {
         }
         parameters
     }
+}
+
+/// Share of the layers that are trained at once; embedding and head always are.
+fn active_share(plan: &Plan, model: &Model) -> f64 {
+    plan.active_layers.map_or(1.0, |layers| (layers as f64 / model.layer_count().max(1) as f64).min(1.0))
 }
 
 /// Micro-batches whose activations a stage holds under 1F1B, interleaved over its chunks; a fraction counts chunks.
@@ -171,11 +192,24 @@ fn on_rank(tensor: &Tensor, plan: &Plan, elements: f64) -> f64 {
 }
 
 /// The layers of a stage: as even as possible, the first stages take the rest.
-fn stage_layers(model: &Model, stage: u64, stages: u64) -> Vec<(f64, &LayerGroup)> {
-    let (total, stages) = (model.layer_count(), stages.max(1));
+fn stage_layers<'a>(model: &'a Model, stage: u64, plan: &Plan) -> Vec<(f64, &'a LayerGroup)> {
+    let (begin, end) = range(model.layer_count(), stage, plan.pipeline.max(1), &plan.stage_layers);
+    groups(model, begin, end)
+}
+
+/// First layer of a stage and the first of the next; as declared, else as even as possible.
+fn range(total: u64, stage: u64, stages: u64, declared: &[u64]) -> (u64, u64) {
+    if declared.len() as u64 == stages && declared.iter().fold(0_u64, |sum, &count| sum.saturating_add(count)) == total
+    {
+        let sum = |stages: u64| declared.iter().zip(0..stages).map(|(&count, _)| count).sum();
+        return (sum(stage), sum(stage.saturating_add(1)));
+    }
     let (each, rest) = (total / stages, total % stages);
     let begin = each.saturating_mul(stage).saturating_add(stage.min(rest));
-    let end = begin.saturating_add(each).saturating_add(u64::from(stage < rest));
+    (begin, begin.saturating_add(each).saturating_add(u64::from(stage < rest)))
+}
+
+fn groups(model: &Model, begin: u64, end: u64) -> Vec<(f64, &LayerGroup)> {
     let mut first = 0_u64;
     let mut layers = Vec::new();
     for group in &model.layers {
@@ -198,9 +232,19 @@ mod tests {
     fn stages_cover_every_layer_once() {
         let model = llama2_7b();
         for stages in [1, 2, 3, 5, 32] {
-            let layers: f64 =
-                (0..stages).flat_map(|stage| stage_layers(&model, stage, stages)).map(|(count, _)| count).sum();
+            let layers: f64 = (0..stages)
+                .map(|stage| range(32, stage, stages, &[]))
+                .flat_map(|(a, b)| groups(&model, a, b))
+                .map(|(count, _)| count)
+                .sum();
             assert!((layers - 32.0).abs() < f64::EPSILON, "{stages} stages");
         }
+    }
+
+    #[test]
+    fn declared_stages_count_and_wrong_ones_do_not() {
+        assert_eq!(range(12, 0, 4, &[2, 4, 4, 2]), (0, 2));
+        assert_eq!(range(12, 3, 4, &[2, 4, 4, 2]), (10, 12));
+        assert_eq!(range(12, 3, 4, &[2, 4, 4]), (9, 12));
     }
 }

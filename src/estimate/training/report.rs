@@ -31,6 +31,7 @@ impl Peaks<'_> {
 
 pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) -> Estimate {
     let gpus = gpus(workload);
+    let usable = device.visible;
     let allocated = peaks.interval(Load::total);
     let fragmentation = peaks.fragmentation();
     let (context, nccl) = (comm::training_context(), comm::nccl(gpus, groups(workload)));
@@ -56,7 +57,7 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
         allocated.high + fragmentation.high + outside.high,
     );
     Estimate {
-        per_gpu: PerGpu { required, wanted: required, reserved: allocated + fragmentation },
+        per_gpu: PerGpu { required, wanted: required, reserved: reserved(peaks, allocated + fragmentation, usable) },
         usable: device.visible,
         terms,
         serving: None,
@@ -66,6 +67,39 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
         notes: notes(workload, peaks),
         gpus,
     }
+}
+
+/// What the allocator takes from the device: at least what it needs, and cached blocks as long as there is room.
+fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
+    let room = visible - comm::training_context().likely;
+    let cached = |peak: &Peak<'_>, least: Bytes| {
+        if peak.footprint.plan.habits.cached > 0.0 {
+            least.max(Bytes::from_f64(peak.footprint.reserved_at_work()).min(room))
+        } else {
+            least
+        }
+    };
+    let likely = cached(&peaks.likely, needed.likely);
+    Interval::new(needed.low, likely, cached(&peaks.high, needed.high))
+}
+
+/// The addends of a load, without those that are nothing.
+pub(super) fn phase_terms(low: &Load, likely: &Load, high: &Load) -> Vec<(TermName, Interval)> {
+    const TERMS: [(TermName, fn(&Load) -> f64); 7] = [
+        (TermName::Weights, |load| load.weights),
+        (TermName::Adapters, |load| load.adapters),
+        (TermName::Optimizer, |load| load.optimizer),
+        (TermName::Gradients, |load| load.gradients),
+        (TermName::Activations, |load| load.activations),
+        (TermName::Logits, |load| load.logits),
+        (TermName::Transient, |load| load.transient),
+    ];
+    let bytes = |of: fn(&Load) -> f64| {
+        let [low, likely, high] = [low, likely, high].map(|load| Bytes::from_f64(of(load)));
+        Interval::new(low, likely, high)
+    };
+    let terms = TERMS.map(|(name, of)| (name, bytes(of)));
+    terms.into_iter().filter(|(_, bytes)| bytes.high > Bytes::ZERO).collect()
 }
 
 fn detail(peak: &Peak<'_>) -> TrainingDetail {

@@ -128,6 +128,78 @@ fn the_phase_with_the_peak_is_named() {
 }
 
 #[test]
+fn the_largest_phase_is_the_peak() {
+    let mut workload = sharded(mixed(2, 4096), Sharding::Fsdp, 8);
+    workload.parallelism.pipeline = 2;
+    let views = phases(&workload).unwrap();
+    assert_eq!(views.len(), 8, "four phases of two stages");
+    let largest = views.iter().map(PhaseView::likely).max().unwrap();
+    let peak = run(&workload).training.unwrap().peak_allocated_bytes;
+    assert!(largest.gib() > 0.999 * peak.gib() && largest.gib() < 1.001 * peak.gib(), "{largest} {peak}");
+}
+
+fn states(change: impl Fn(&mut Training)) -> f64 {
+    let mut workload = mixed(1, 16);
+    change(&mut workload.training);
+    let detail = run(&workload).training.unwrap();
+    (detail.parameters_bytes + detail.gradients_bytes + detail.optimizer_bytes).as_f64()
+}
+
+#[test]
+fn projected_gradients_keep_small_states() {
+    // GaLore of rank 1024 on Llama-2-7B: two states of rank x long side and a projector of rank x short side.
+    let full = states(|_| ());
+    let projected = states(|training| training.projection_rank = Some(1024));
+    let layer = 4.0 * (1024.0 * (2.0 * 4096.0 + 4096.0)) + 3.0 * (1024.0 * (2.0 * 11008.0 + 4096.0));
+    let matrices = 32.0 * (4.0 * 4096.0 * 4096.0 + 3.0 * 4096.0 * 11008.0);
+    let expected = full - matrices * 8.0 + 32.0 * layer * 4.0;
+    assert!((projected / expected - 1.0).abs() < 1e-6, "{projected} {expected}");
+}
+
+#[test]
+fn one_active_layer_has_states_and_the_others_none() {
+    // BAdam and LISA: two bytes for all parameters in the limit, sixteen for the active ones.
+    let active = states(|training| training.active_layers = Some(1));
+    let layer = 4.0 * 4096.0 * 4096.0 + 3.0 * 4096.0 * 11008.0 + 8192.0;
+    let outer = 2.0 * 32000.0 * 4096.0 + 4096.0;
+    let expected = 16.0 * (layer + outer) + 2.0 * 31.0 * layer;
+    assert!((active / expected - 1.0).abs() < 1e-6, "{active} {expected}");
+}
+
+#[test]
+fn averages_and_other_models_are_added_whole() {
+    let full = states(|_| ());
+    let average = states(|training| training.moving_average = true);
+    assert!((average - full - 4.0 * 6_738_415_616.0).abs() < 16.0, "{average}");
+    let reward = states(|training| training.other_parameters = 1_000_000_000);
+    assert!((reward - full - 2e9).abs() < 16.0, "{reward}");
+    let reference = states(|training| training.reference_models = 1);
+    assert!((reference - full - 2.0 * 6_738_415_616.0).abs() < 16.0, "{reference}");
+}
+
+#[test]
+fn updates_in_backward_remove_the_gradients() {
+    let gradients = |inside| {
+        let mut workload = mixed(1, 16);
+        workload.training.optimizer_in_backward = inside;
+        run(&workload).training.unwrap().gradients_bytes.as_f64()
+    };
+    assert!((gradients(false) / (4.0 * 6_738_415_616.0) - 1.0).abs() < 1e-6);
+    assert!(gradients(true) < 0.05 * gradients(false));
+}
+
+#[test]
+fn offloaded_checkpoints_leave_the_device() {
+    let activations = |offload| {
+        let mut workload = mixed(8, 4096);
+        workload.training.checkpointing = Some(Checkpointing::Full);
+        workload.training.activation_offload = offload;
+        run(&workload).training.unwrap().activations_bytes
+    };
+    assert!(activations(true) < activations(false));
+}
+
+#[test]
 fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
     let mut workload = workload(llama3_8b(), 1, 512);
     let mut lora = Lora {

@@ -9,6 +9,7 @@ mod sglang;
 mod shell;
 mod table;
 mod tgi;
+mod torchtune_models;
 mod trainers;
 mod trtllm;
 mod values;

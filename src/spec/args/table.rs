@@ -159,6 +159,8 @@ impl<'a> Reader<'a> {
             }
         }
         self.origin = Origin::Argument;
+        // What follows from several flags together is said of the command, not of the last flag.
+        format!("{} arguments", self.program.name).clone_into(&mut self.location);
         (self.program.finish)(self);
     }
 

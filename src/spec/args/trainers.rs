@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
+use super::torchtune_models;
 use super::values::model_dtype;
 use crate::spec::numbers::shown;
 
@@ -263,8 +264,14 @@ fn finish_torchtune(reader: &mut Reader<'_>) {
     if reader.draft.is_free("training.sharding") && reader.bare.iter().any(|word| word.ends_with("_distributed")) {
         reader.set("training.sharding", &Value::from("fsdp"));
     }
-    let config = reader.kept.get("--config").map_or_else(String::new, |name| format!(" `{}`", shown(name)));
-    let hint = format!("torchtune's config{config} is not seen here: annotate the model and what the config changes");
+    let named = reader.kept.get("--config").cloned();
+    match named.as_deref().and_then(torchtune_models::model_of) {
+        Some(model) if reader.draft.is_free("model") => reader.set("model", &Value::from(model)),
+        _ => {}
+    }
+    let config = named.map_or_else(String::new, |name| format!(" `{}`", shown(&name)));
+    let hint =
+        format!("torchtune's config{config} is not seen here: annotate what it says (checkpointing, loss, LoRA)");
     reader.draft.out.unread.push(hint);
     reader.draft.out.unknown_fields.insert("arguments");
     data_parallel(reader);

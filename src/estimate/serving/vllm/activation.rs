@@ -16,6 +16,9 @@ const STAGE_STREAMS: f64 = 2.0;
 /// GiB that a multimodal encoder's profile leaves live beside its outputs.
 const TOWER: f64 = 0.13 * (1u64 << 30) as f64;
 
+/// Tokens that the fused experts work on at once (`VLLM_FUSED_MOE_CHUNK_SIZE`).
+const EXPERT_CHUNK: f64 = 32_768.0;
+
 /// Sizes of a profile run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Profile {
@@ -31,6 +34,8 @@ pub struct Profile {
     pub tensor: f64,
     /// Expert-parallel degree.
     pub expert: f64,
+    /// Data-parallel ranks whose tokens are gathered for the experts.
+    pub data: f64,
 }
 
 /// Peak bytes of the profile run on one rank of a stage.
@@ -63,8 +68,12 @@ fn feed_forward(mlp: &Mlp, profile: &Profile) -> f64 {
 /// The fused-experts workspace: a buffer for the wider of up-projection and output, one for the activation.
 fn experts(mlp: &Mlp, model: &Model, profile: &Profile) -> f64 {
     let Mlp::Moe { top_k, intermediate, gated, .. } = *mlp else { return 0.0 };
-    let split = if profile.expert > 1.0 { 1.0 } else { profile.tensor };
-    let inner = intermediate as f64 / split;
+    let apart = profile.expert > 1.0;
+    let inner = intermediate as f64 / if apart { 1.0 } else { profile.tensor };
     let up = if gated { 2.0 * inner } else { inner };
-    profile.tokens * top_k as f64 * (up.max(model.hidden_size as f64) + inner) * profile.element
+    let hidden = model.hidden_size as f64;
+    let gathered = if apart { profile.tokens * profile.data } else { profile.tokens };
+    let tokens = gathered.min(EXPERT_CHUNK.max(profile.tokens));
+    let received = (gathered - profile.tokens) * hidden * profile.element;
+    tokens * top_k as f64 * (up.max(hidden) + inner) * profile.element + received
 }

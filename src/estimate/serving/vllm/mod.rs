@@ -166,6 +166,7 @@ impl<'a> Plan<'a> {
                 sampler,
                 tensor: self.workload.parallelism.tensor as f64,
                 expert: self.workload.parallelism.expert as f64,
+                data: self.workload.parallelism.data as f64,
             };
             activation::peak(self.model, stage, &profile)
         };
