@@ -67,6 +67,14 @@ def name_the_experts(entry):
             quantization["moe_quant_algo"] = "NVFP4"
 
 
+def gemma_3_positions(entry):
+    """MaxText writes 163840 positions where the published configs have none: transformers' default is 131072, which the
+    rotary tables of measured servers agree with (8.58 GiB of weights for 4B)."""
+    text = entry["config"].get("text_config", {})
+    if text.get("model_type") == "gemma3_text" and text.get("max_position_embeddings") == 163840:
+        text["max_position_embeddings"] = 131072
+
+
 def write(path, rows):
     with open(path, "w", encoding="utf-8") as out:
         for row in rows:
@@ -117,6 +125,7 @@ def main():
             for row in json.load(file):
                 entry = {"id": row["hf_id"], "source": row["source"], "config": compact(row["config"])}
                 name_the_experts(entry)
+                gemma_3_positions(entry)
                 if recalled:
                     entry["recalled"] = True
                 rows[row["hf_id"].lower()] = entry

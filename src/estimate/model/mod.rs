@@ -1,10 +1,13 @@
 //! A model as the estimator sees it: layer groups made of attention, mlp and the tensors that they store.
 //!
-//! Nothing here knows a model by name. Readers ([`hf_config`]) turn files into this shape; the memory terms sum it.
+//! Nothing here knows a model by name. Readers ([`hf_config`], [`gguf`]) turn files into this shape; the memory terms sum it.
 
 mod cache;
+pub mod checkpoint;
+pub mod gguf;
 pub mod hf_config;
 pub mod quantization;
+pub mod safetensors;
 
 use super::dtype::DType;
 pub use quantization::Quantization;
@@ -39,7 +42,8 @@ pub struct Model {
     pub rotary_rows: u64,
     /// Final logits are soft-capped (Gemma 2): the loss keeps extra copies.
     pub logit_softcap: bool,
-    /// Exact bytes of the checkpoint's tensors where known (safetensors index, `ModelProfile`); beats derived sizes.
+    /// Exact bytes of the checkpoint's tensors that a server loads, where known ([`checkpoint`], `ModelProfile`): without
+    /// draft layers and without a stored copy of a tied head. Beats derived sizes.
     pub checkpoint_bytes: Option<u64>,
 }
 

@@ -34,6 +34,7 @@ pub use error::ConfigError;
 use families::LLAMA;
 use family::{Family, Only};
 use keys::Keys;
+pub(super) use parts::merge;
 
 /// What a reader makes of a config.
 struct Parts {

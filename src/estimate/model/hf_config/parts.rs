@@ -39,7 +39,7 @@ pub(super) const fn layer(attention: Attention, mlp: Mlp, norms: u64, tensors: V
 }
 
 /// Merges equal neighbours.
-pub(super) fn merge(layers: impl IntoIterator<Item = LayerGroup>) -> Vec<LayerGroup> {
+pub(in crate::estimate::model) fn merge(layers: impl IntoIterator<Item = LayerGroup>) -> Vec<LayerGroup> {
     let mut merged: Vec<LayerGroup> = Vec::new();
     for layer in layers {
         match merged.last_mut() {
