@@ -251,10 +251,20 @@ fn megatron(row: &Value) -> Option<Row> {
     })
 }
 
+fn compared() -> Vec<Row> {
+    rows(MEGATRON).filter_map(|row| megatron(&row)).collect()
+}
+
+/// The figures, by family.
+pub(crate) fn table() -> Vec<String> {
+    support::lines("Megatron, peak of the last rank", &compared())
+}
+
 #[test]
 fn megatron_peaks_of_the_last_rank() {
-    let rows: Vec<Row> = rows(MEGATRON).filter_map(|row| megatron(&row)).collect();
-    let all = support::print("Megatron, peak of the last rank", &rows);
+    println!("{}", table().join("\n"));
+    let rows = compared();
+    let all = support::summarize(&rows);
     assert!(all.count > 300 && all.mape < 0.05 && all.coverage > 0.9, "{all:?}");
     never_denied(&rows);
 }

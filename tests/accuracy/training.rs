@@ -209,6 +209,9 @@ fn quantization(row: &Value) -> Option<Quantization> {
     Quantization::from_name(name).map(|quantization| Quantization { bits, ..quantization })
 }
 
+/// Marks rows that contradict themselves: they count in the error, but prove no false denial.
+const CONTRADICTORY: &str = ", below its bare states";
+
 /// A single GPU that would have held more than was measured: the row's table does not say how many it had.
 fn contradicts(row: &Value, estimate: &Estimate, measured: f64) -> bool {
     let detail = estimate.training.as_ref().unwrap();
@@ -237,11 +240,9 @@ fn compare(row: &Value) -> Option<Row> {
     ];
     let (value, interval) =
         counters.into_iter().find_map(|(counter, interval)| Some((measured[counter].as_f64()?, interval)))?;
-    if contradicts(row, &estimate, value) {
-        return None;
-    }
+    let odd = if contradicts(row, &estimate, value) { CONTRADICTORY } else { "" };
     Some(Row {
-        group: format!("{} {}", text(row, "framework"), text(row, "method")),
+        group: format!("{} {}{odd}", text(row, "framework"), text(row, "method")),
         name: text(row, "id").to_owned(),
         measured: value,
         low: interval.low.gib(),
@@ -260,20 +261,26 @@ fn simple_rule(row: &Value) -> Option<Row> {
     Some(Row { low: required, likely: required, high: required, ..exact })
 }
 
+/// Runs that finished, each with its estimate.
+fn compared(how: fn(&Value) -> Option<Row>) -> Vec<Row> {
+    rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| how(&row)).collect()
+}
+
+/// The figures, by framework and method, with the simple rule on the same rows.
+pub(crate) fn table() -> Vec<String> {
+    let title = "training runs that declare batch, sequence, GPUs and checkpointing";
+    let mut lines = support::lines(title, &compared(compare));
+    let rule = support::summarize(&compared(simple_rule));
+    let (mape, median) = (100.0 * rule.mape, 100.0 * rule.median);
+    lines.push(format!("  {:<46} n {:>3}  MAPE {mape:>5.1}%  median {median:>5.1}%", "the simple rule", rule.count));
+    lines
+}
+
 #[test]
 fn measured_runs_with_declared_settings() {
-    let done = || rows(MEASURED).filter(|row| text(row, "outcome") == "ok");
-    let exact: Vec<Row> = done().filter_map(|row| compare(&row)).collect();
-    let simple: Vec<Row> = done().filter_map(|row| simple_rule(&row)).collect();
-    let all = support::print("training runs that declare batch, sequence, GPUs and checkpointing", &exact);
-    let rule = support::summarize(&simple);
-    println!(
-        "  {:<34} n {:>3}  MAPE {:>5.1}%  median {:>5.1}%",
-        "the simple rule",
-        rule.count,
-        100.0 * rule.mape,
-        100.0 * rule.median
-    );
+    println!("{}", table().join("\n"));
+    let exact = compared(compare);
+    let (all, rule) = (support::summarize(&exact), support::summarize(&compared(simple_rule)));
     assert!(all.count > 50 && all.mape < 0.13 && all.mape < 0.2 * rule.mape, "{all:?} {rule:?}");
     assert!(all.median < 0.08 && all.coverage > 0.85, "{all:?}");
     never_denied(&exact);
@@ -283,7 +290,8 @@ fn measured_runs_with_declared_settings() {
 
 /// What ran must not have been denied: a denial rests on the lower bound alone.
 pub(crate) fn never_denied(rows: &[Row]) {
-    let denied: Vec<&Row> = rows.iter().filter(|row| row.measured < row.low).collect();
+    let denied: Vec<&Row> =
+        rows.iter().filter(|row| row.measured < row.low && !row.group.ends_with(CONTRADICTORY)).collect();
     assert!(denied.is_empty(), "{denied:?}");
 }
 

@@ -63,41 +63,43 @@ pub fn summarize<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Summary {
     }
 }
 
-/// Prints a line per group and one for all, with the single rows when `VRAMGUARD_ROWS` is set.
-pub fn print(title: &str, rows: &[Row]) -> Summary {
-    println!("\n{title}");
-    let line = |name: &str, s: Summary| {
-        println!(
-            "  {name:<34} n {:>3}  MAPE {:>5.1}%  median {:>5.1}%  worst {:>+6.1}%  inside {:>3.0}%  width {:>3.0}%",
-            s.count,
-            100.0 * s.mape,
-            100.0 * s.median,
-            100.0 * s.worst,
-            100.0 * s.coverage,
-            100.0 * s.width
-        );
-    };
+/// A line per group and one for all, with the single rows when `VRAMGUARD_ROWS` is set.
+pub fn lines(title: &str, rows: &[Row]) -> Vec<String> {
+    let mut lines = vec![title.to_owned()];
     let mut groups: Vec<&str> = rows.iter().map(|row| row.group.as_str()).collect();
     groups.sort_unstable();
     groups.dedup();
     for group in groups {
-        line(group, summarize(rows.iter().filter(|row| row.group == group)));
+        lines.push(line(group, summarize(rows.iter().filter(|row| row.group == group))));
         if std::env::var_os("VRAMGUARD_ROWS").is_some() {
-            for row in rows.iter().filter(|row| row.group == group) {
-                println!(
-                    "    {:>+6.1}% {} measured {:>7.2} estimate {:>7.2} [{:.1}, {:.1}]  {}",
-                    100.0 * row.error(),
-                    if row.covered() { ' ' } else { '!' },
-                    row.measured,
-                    row.likely,
-                    row.low,
-                    row.high,
-                    row.name
-                );
-            }
+            lines.extend(rows.iter().filter(|row| row.group == group).map(single));
         }
     }
-    let all = summarize(rows);
-    line("all", all);
-    all
+    lines.push(line("all", summarize(rows)));
+    lines
+}
+
+fn line(name: &str, s: Summary) -> String {
+    format!(
+        "  {name:<46} n {:>3}  MAPE {:>5.1}%  median {:>5.1}%  worst {:>+6.1}%  inside {:>3.0}%  width {:>3.0}%",
+        s.count,
+        100.0 * s.mape,
+        100.0 * s.median,
+        100.0 * s.worst,
+        100.0 * s.coverage,
+        100.0 * s.width
+    )
+}
+
+fn single(row: &Row) -> String {
+    format!(
+        "    {:>+6.1}% {} measured {:>7.2} estimate {:>7.2} [{:.1}, {:.1}]  {}",
+        100.0 * row.error(),
+        if row.covered() { ' ' } else { '!' },
+        row.measured,
+        row.likely,
+        row.low,
+        row.high,
+        row.name
+    )
 }

@@ -73,9 +73,7 @@ fn check_shape(model: &Model, facts: &CheckpointFacts) -> Result<(), Mismatch> {
     }
     match facts.hints.embedding {
         // Packed embeddings have fewer columns.
-        Some((_, found)) if found > model.hidden_size => {
-            Err(Mismatch::Width { found, expected: model.hidden_size })
-        }
+        Some((_, found)) if found > model.hidden_size => Err(Mismatch::Width { found, expected: model.hidden_size }),
         _ => Ok(()),
     }
 }

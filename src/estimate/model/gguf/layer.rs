@@ -329,12 +329,9 @@ fn stored(tensor: &StoredTensor, kv_heads: u64) -> Tensor {
     let (rows, cols) = sides(&tensor.shape);
     let one = |kind, split| Tensor { module: module(part), rows, cols, copies: 1, kind, split };
     match (tensor.shape.as_slice(), part) {
-        ([experts, rows, cols], part) if part.ends_with("_exps") => Tensor {
-            copies: *experts,
-            rows: *rows,
-            cols: *cols,
-            ..one(TensorKind::Expert, Split::Expert)
-        },
+        ([experts, rows, cols], part) if part.ends_with("_exps") => {
+            Tensor { copies: *experts, rows: *rows, cols: *cols, ..one(TensorKind::Expert, Split::Expert) }
+        }
         (_, part) if part.starts_with("ffn_gate_inp") => one(TensorKind::Router, Split::Replicated),
         ([] | [_], _) => one(TensorKind::Vector, Split::Replicated),
         (_, part) if part.ends_with(".bias") => one(TensorKind::Vector, Split::Replicated),

@@ -29,7 +29,8 @@ fn tiny() -> Value {
 
 /// The tensors of [`tiny`] with the head stored beside the embedding.
 fn tiny_header(head: bool, dtype: &str, element: u64) -> Value {
-    let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![32, 8]), ("model.norm.weight".to_owned(), vec![8])];
+    let mut shapes =
+        vec![("model.embed_tokens.weight".to_owned(), vec![32, 8]), ("model.norm.weight".to_owned(), vec![8])];
     for layer in 0..2 {
         let of = |module: &str| format!("model.layers.{layer}.{module}.weight");
         shapes.extend(["q_proj", "k_proj", "v_proj", "o_proj"].map(|m| (of(&format!("self_attn.{m}")), vec![8, 8])));
@@ -157,7 +158,8 @@ fn hostile_tensors_are_errors() {
     assert!(problem(&unknown).contains("the format `F3` is not known"));
     let odd = json!({"x": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}});
     assert!(problem(&odd).contains("do not fit"), "half a byte is left");
-    let twice = r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"x":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#;
+    let twice =
+        r#"{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"x":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#;
     assert!(read(&head(twice), None).unwrap_err().to_string().contains("occurs twice"));
     // Empty tensors and scalars are fine.
     let fine = json!({"e": {"dtype": "F32", "shape": [0, 4], "data_offsets": [0, 0]}, "s": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}});
