@@ -117,6 +117,23 @@ fn what_could_not_be_read_is_no_reason_to_refuse() {
 }
 
 #[test]
+fn a_path_does_not_say_how_the_checkpoint_is_stored() {
+    let at = |model: &str, more: &[&str]| {
+        let mut args = vec![format!("--model={model}"), "--max-model-len=4096".to_owned()];
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        judge(&json!({}), &json!({"image": "vllm/vllm-openai:v0.19.0", "args": args}), &[A100])
+    };
+    assert_eq!(at("meta-llama/Llama-3.1-70B-Instruct", &[]).verdict, Verdict::TooBig);
+    let path = at("/models/Llama-3.1-70B-Instruct", &[]);
+    assert_eq!((path.verdict, path.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", path.message);
+    let plain = json!({"vramguard.io/quantization": "none", "vramguard.io/model": "/models/Llama-3.1-70B-Instruct"});
+    let vllm = json!({"image": "vllm/vllm-openai:v0.19.0", "args": ["--model=/models/Llama-3.1-70B-Instruct", "--max-model-len=4096"]});
+    assert_eq!(judge(&plain, &vllm, &[A100]).verdict, Verdict::TooBig);
+    // Too big even in four bits.
+    assert_eq!(at("/models/Meta-Llama-3.1-405B", &[]).verdict, Verdict::TooBig);
+}
+
+#[test]
 fn models_of_different_sizes_contradict_and_aliases_do_not() {
     let named = |model: &str| json!({"vramguard.io/model": model});
     let vllm = json!({"image": "vllm/vllm-openai:v0.19.0", "args": ["--model=meta-llama/Llama-3.1-70B-Instruct", "--max-model-len=4096"]});
