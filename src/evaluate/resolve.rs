@@ -142,7 +142,7 @@ pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Resu
     let Some(request) = &declaration.gpus else { return Ok(()) };
     let tensor = workload.parallelism.tensor;
     let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
-    if by_engine && tensor > request.count && workload.task == Task::Inference {
+    if by_engine && tensor > request.count && workload.task == Task::Inference && !declaration.spans_pods {
         return Err(problem(
             Verdict::ParallelismMismatch,
             format!(

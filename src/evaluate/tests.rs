@@ -134,6 +134,20 @@ fn a_path_does_not_say_how_the_checkpoint_is_stored() {
 }
 
 #[test]
+fn a_replica_may_span_pods() {
+    let serve = |more: &str| {
+        let mut args =
+            vec!["--model=meta-llama/Llama-3.1-8B-Instruct", "--max-model-len=4096", "--tensor-parallel-size=8"];
+        args.extend((!more.is_empty()).then_some(more));
+        let container = json!({"image": "vllm/vllm-openai:v0.19.0", "args": args, "resources": {"limits": {"nvidia.com/gpu": "4"}}});
+        judge(&json!({}), &container, &[A100])
+    };
+    assert_eq!(serve("").verdict, Verdict::ParallelismMismatch);
+    assert_eq!(serve("--distributed-executor-backend=ray").verdict, Verdict::Fits);
+    assert_eq!(serve("--nnodes=2").verdict, Verdict::Fits);
+}
+
+#[test]
 fn models_of_different_sizes_contradict_and_aliases_do_not() {
     let named = |model: &str| json!({"vramguard.io/model": model});
     let vllm = json!({"image": "vllm/vllm-openai:v0.19.0", "args": ["--model=meta-llama/Llama-3.1-70B-Instruct", "--max-model-len=4096"]});

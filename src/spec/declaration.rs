@@ -81,6 +81,8 @@ pub struct Declaration {
     pub method: Method,
     /// Where each field came from, by annotation field name (`contextLength`, `parallelism.tensor`, ...).
     pub origins: BTreeMap<&'static str, Origin>,
+    /// The replica spans several pods (Ray, LeaderWorkerSet, `--nnodes`): its degrees may exceed one pod's GPUs.
+    pub spans_pods: bool,
     /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
     pub gpus: Option<GpuRequest>,
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, several_nodes};
 use super::values::{gib, kv_dtype, model_dtype, quantization};
 
 const FLAGS: &[Flag] = &[
@@ -35,16 +35,14 @@ const FLAGS: &[Flag] = &[
         &["--speculative-draft-model-path", "--speculative-draft-model"],
         Effect::Unread("the draft model's memory is not estimated"),
     ),
+    flag(&["--nnodes"], Effect::Keep),
     flag(&["--config"], Effect::Unread("arguments in a file are not read")),
     flag(&["--json-model-override-args"], Effect::Unread("changes the model's config in ways that are not read")),
     flag(
         &["--host", "--port", "--tokenizer-path", "--served-model-name", "--api-key", "--chat-template"],
         Effect::Skip,
     ),
-    flag(
-        &["--revision", "--load-format", "--nnodes", "--node-rank", "--dist-init-addr", "--attention-backend"],
-        Effect::Skip,
-    ),
+    flag(&["--revision", "--load-format", "--node-rank", "--dist-init-addr", "--attention-backend"], Effect::Skip),
     flag(
         &["--tool-call-parser", "--reasoning-parser", "--schedule-policy", "--max-prefill-tokens", "--log-level"],
         Effect::Skip,
@@ -105,6 +103,7 @@ fn speculative(reader: &mut Reader<'_>, algorithm: &str) {
 
 /// With attention parallel over data, the data ranks are the tensor ranks.
 fn finish(reader: &mut Reader<'_>) {
+    reader.draft.out.spans_pods |= several_nodes(reader);
     if let Some(ranks) = reader.kept.get("--data-parallel-size").cloned() {
         if reader.on("--enable-dp-attention") {
             reader.unknown("parallelism.data", "data-parallel attention is not modelled");

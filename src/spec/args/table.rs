@@ -318,6 +318,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// `--nnodes` names more than one node, or something that is not known here.
+pub(super) fn several_nodes(reader: &Reader<'_>) -> bool {
+    reader.kept.get("--nnodes").is_some_and(|nodes| nodes.trim() != "1")
+}
+
 /// A word that begins a flag; `-1` is a value.
 fn is_flag(word: &str) -> bool {
     let mut chars = word.chars();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, several_nodes};
 use super::values::{gib, human_int, human_memory, kv_dtype, layer_list, model_dtype, quantization};
 
 /// Images with the server as entry point come first: `vllm` alone is an image to run commands in.
@@ -68,10 +68,12 @@ const FLAGS: &[Flag] = &[
     ),
     flag(&["--tokenizer", "--tokenizer-mode", "--revision", "--tokenizer-revision", "--code-revision"], Effect::Skip),
     flag(&["--download-dir", "--load-format", "--seed", "--swap-space", "--root-path"], Effect::Skip),
-    flag(&["--reasoning-parser", "--guided-decoding-backend", "--distributed-executor-backend"], Effect::Skip),
+    flag(&["--reasoning-parser", "--guided-decoding-backend"], Effect::Skip),
+    flag(&["--distributed-executor-backend"], Effect::Keep),
+    flag(&["--nnodes"], Effect::Keep),
     flag(&["--max-seq-len-to-capture", "--max-cudagraph-capture-size", "--max-cpu-loras"], Effect::Skip),
     flag(&["--data-parallel-size-local", "-dpl", "--data-parallel-address", "--data-parallel-rpc-port"], Effect::Skip),
-    flag(&["--nnodes", "--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
+    flag(&["--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
     flag(
         &["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode", "--rope-scaling", "--rope-theta"],
         Effect::Skip,
@@ -192,6 +194,8 @@ fn runner(reader: &mut Reader<'_>, value: &str) {
 }
 
 fn finish(reader: &mut Reader<'_>) {
+    let by_ray = reader.kept.get("--distributed-executor-backend").is_some_and(|backend| backend.trim() == "ray");
+    reader.draft.out.spans_pods |= by_ray || several_nodes(reader);
     if reader.on("--enable-expert-parallel") {
         let parallelism = reader.draft.out.parallelism;
         let unknown = ["parallelism.tensor", "parallelism.data"];
