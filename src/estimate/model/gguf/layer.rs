@@ -101,12 +101,12 @@ impl<'a> About<'a> {
 
     /// The window of a layer, if it has one.
     fn window(&self, layer: u64) -> Result<Option<u64>, ModelError> {
+        const PATTERN: &str = "attention.sliding_window_pattern";
         let Some(window) = self.count("attention.sliding_window").filter(|window| *window > 0) else {
             // Llama 4 attends in chunks.
             let chunk = self.count("attention.chunk_size").filter(|_| self.architecture == "llama4");
             return Ok(chunk.filter(|_| layer % 4 < 3));
         };
-        const PATTERN: &str = "attention.sliding_window_pattern";
         if self.metadata.is_list(&self.key(PATTERN)) {
             return Ok(self.of_layer(PATTERN, layer).filter(|slides| *slides > 0).map(|_| window));
         }
@@ -139,10 +139,16 @@ fn module(part: &str) -> &'static str {
     MODULES.iter().find(|(known, _)| *known == part).map_or("other", |(_, module)| module)
 }
 
+/// Tensor names are lower case by the format's convention, and no file names.
+fn is_bias(part: &str) -> bool {
+    part.rsplit('.').next() == Some("bias") && part.contains('.')
+}
+
 /// By what the width of a matrix is averaged: its module, or `None` for all experts. No part at all for vectors and routers.
+#[expect(clippy::option_option, reason = "no part, all experts together, one module: three different answers")]
 pub(super) fn matrix_part(tensor: &StoredTensor) -> Option<Option<&'static str>> {
     let part = part(tensor);
-    if tensor.shape.len() < 2 || part.ends_with(".bias") || part.starts_with("ffn_gate_inp") {
+    if tensor.shape.len() < 2 || is_bias(part) || part.starts_with("ffn_gate_inp") {
         return None;
     }
     Some(match (tensor.layer(), part) {
@@ -334,7 +340,7 @@ fn stored(tensor: &StoredTensor, kv_heads: u64) -> Tensor {
         }
         (_, part) if part.starts_with("ffn_gate_inp") => one(TensorKind::Router, Split::Replicated),
         ([] | [_], _) => one(TensorKind::Vector, Split::Replicated),
-        (_, part) if part.ends_with(".bias") => one(TensorKind::Vector, Split::Replicated),
+        (_, part) if is_bias(part) => one(TensorKind::Vector, Split::Replicated),
         (_, "attn_k" | "attn_v") => one(TensorKind::Linear, Split::KvHeads(kv_heads)),
         (_, "attn_kv_a_mqa" | "attn_q_a") => one(TensorKind::Linear, Split::Replicated),
         _ => one(TensorKind::Linear, Split::Tensor),

@@ -189,13 +189,12 @@ fn formats(gguf: &Gguf) -> (DType, Option<Quantization>) {
     for tensor in &gguf.facts.tensors {
         let Some(part) = layer::matrix_part(tensor) else { continue };
         all.add(tensor);
-        match parts.iter_mut().find(|(known, _)| *known == part) {
-            Some((_, sum)) => sum.add(tensor),
-            None => {
-                let mut sum = Sum::default();
-                sum.add(tensor);
-                parts.push((part, sum));
-            }
+        if let Some((_, sum)) = parts.iter_mut().find(|(known, _)| *known == part) {
+            sum.add(tensor);
+        } else {
+            let mut sum = Sum::default();
+            sum.add(tensor);
+            parts.push((part, sum));
         }
     }
     let exceptions = parts.into_iter().map(|(module, sum)| Exception {
