@@ -138,13 +138,12 @@ impl Checked {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));
         }
-        let templates = match kinds::templates(&document.value) {
-            Ok(templates) => templates,
-            Err(error) => {
-                let problem = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
-                return self.problems.push(problem);
-            }
-        };
+        let (templates, wrong) = kinds::readable(&document.value);
+        self.problems.extend(wrong.iter().map(|error| Problem {
+            file: file.to_owned(),
+            line: document.line,
+            message: error.to_string(),
+        }));
         let environment = Environment {
             catalog: Catalog::embedded(),
             inventory: capacity.map(|capacity| &capacity.inventory),

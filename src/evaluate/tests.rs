@@ -166,3 +166,34 @@ fn impossible_values_name_the_field() {
         assert!(report.message.contains(says), "{key}={value}: {}", report.message);
     }
 }
+
+#[test]
+fn ranks_in_other_pods_are_no_mismatch() {
+    let server = |further: &[&str]| {
+        let args = [&["--model", "meta-llama/Llama-2-7b-hf", "-tp", "8"], further].concat();
+        judge(
+            &json!({}),
+            &json!({"image": "vllm/vllm-openai:v0.19.0", "args": args, "resources": {"limits": {"nvidia.com/gpu": 4}}}),
+            &[A100],
+        )
+    };
+    let alone = server(&[]);
+    assert_eq!((alone.verdict, alone.decision), (Verdict::ParallelismMismatch, Decision::Deny));
+    for further in [["--nnodes", "2"], ["--distributed-executor-backend", "ray"]] {
+        let one_of_two = server(&further);
+        assert_eq!(
+            (one_of_two.verdict, one_of_two.decision),
+            (Verdict::Fits, Decision::Allow),
+            "{}",
+            one_of_two.message
+        );
+    }
+}
+
+#[test]
+fn a_script_that_may_run_either_of_two_models_is_not_refused() {
+    let script = "if [ -n \"$BIG\" ]; then vllm serve meta-llama/Llama-3.1-70B-Instruct; else vllm serve Qwen/Qwen2.5-0.5B-Instruct; fi";
+    let report =
+        judge(&json!({}), &json!({"image": "vllm/vllm-openai:v0.19.0", "command": ["sh", "-c", script]}), &[A10]);
+    assert_eq!((report.verdict, report.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", report.message);
+}

@@ -83,6 +83,8 @@ pub struct Declaration {
     pub origins: BTreeMap<&'static str, Origin>,
     /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
     pub gpus: Option<GpuRequest>,
+    /// The pod holds only some of the ranks: a launcher or a group spreads one replica over several pods.
+    pub spans_pods: bool,
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only
     /// if no estimate is possible, and are shown as notes otherwise.
     pub unread: Vec<String>,

@@ -9,6 +9,9 @@ use super::numbers::shown;
 use super::pod::{Container, PodTemplate};
 use super::suggest::did_you_mean;
 
+/// Prefixes of the labels that operators put on the pods of one group.
+const GROUPS: &[&str] = &["leaderworkerset.sigs.k8s.io/", "ray.io/", "grove.io/"];
+
 /// What the pod's containers run: those that request GPUs or are named by `vramguard.io/container`, else the first
 /// container of an annotated pod. Empty when the pod is none of our business.
 #[must_use]
@@ -50,6 +53,7 @@ fn one(
     let mut draft = Draft::default();
     draft.out.container.clone_from(&container.name);
     draft.out.gpus = gpus::request(container);
+    draft.out.spans_pods = pod.labels.keys().any(|key| GROUPS.iter().any(|group| key.starts_with(group)));
     annotations::read_control(&pod.annotations, &mut draft)?;
     if target.is_some_and(|target| std::ptr::eq(target, container)) {
         annotations::read(&pod.annotations, &mut draft)?;

@@ -53,10 +53,32 @@ struct Command {
     env: Env,
 }
 
+/// Shorter values are numbers and switches, not secrets.
+const SHORTEST_SECRET: usize = 6;
+
 /// Reads what the container's command, arguments, environment and image say into the draft.
 pub(super) fn read(container: &Container, draft: &mut Draft) {
     let env = Env::of(container);
-    common_env(&env, draft);
+    recognise(container, &env, draft);
+    redact(&env, draft);
+}
+
+/// A variable's value may be a secret: what is said names the variable instead.
+fn redact(env: &Env, draft: &mut Draft) {
+    let said = &mut draft.out;
+    for text in said.unread.iter_mut().chain(&mut said.notes).chain(&mut said.conflicts) {
+        for (name, value) in env.known().filter(|(_, value)| value.len() >= SHORTEST_SECRET) {
+            let value = shown(value);
+            let value = value.trim_end_matches('…');
+            if text.contains(value) {
+                *text = text.replace(value, &format!("$({name})"));
+            }
+        }
+    }
+}
+
+fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
+    common_env(env, draft);
     let image = Image::parse(&container.image);
     let holder = PROGRAMS
         .iter()
@@ -70,25 +92,37 @@ pub(super) fn read(container: &Container, draft: &mut Draft) {
             Vec::new()
         }
     };
+    draft.out.spans_pods |= joins_others(&commands, env);
     let mut runs = commands.iter().filter_map(|command| Some((find(&command.words)?, command)));
     if let Some(((program, start, arguments), command)) = runs.next() {
         name(program, Origin::Argument, draft);
         version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
         Reader::new(draft, program, start).read(arguments, &command.env);
-        if runs.next().is_some() {
-            draft
-                .out
-                .unread
-                .push("the container runs more than one engine or trainer; only the first is read".to_owned());
+        if runs.any(|(_, other)| other.words != command.words) {
+            // Which of them runs, or whether all do, is decided when the script runs.
+            draft.out.unread.push("the container's script holds more than one engine or trainer command".to_owned());
+            draft.out.unknown_fields.insert("model");
         }
     } else if let Some((program, rule)) = holder {
-        by_image(container, (program, rule), &image, &commands, &env, draft);
+        by_image(container, (program, rule), &image, &commands, env, draft);
     } else if draft.out.gpus.is_some() && !draft.out.engine_named && draft.is_free("task") {
         let command = container.command.first().map_or_else(|| shown(&container.image), |word| shown(word));
         draft.out.unread.push(format!(
             "`{command}` is no engine or trainer that is known here: describe the workload in annotations"
         ));
     }
+}
+
+/// The pod is one of several that hold a replica together: it starts or joins a Ray cluster, or a group of pods.
+fn joins_others(commands: &[Command], env: &Env) -> bool {
+    const VARIABLES: [&str; 2] = ["RAY_ADDRESS", "LWS_GROUP_SIZE"];
+    let ray = |command: &Command| {
+        let at = |index| command.words.get(index).map(String::as_str);
+        (0..command.words.len())
+            .any(|index| at(index).is_some_and(|word| base_name(word) == "ray") && at(index + 1) == Some("start"))
+    };
+    let group = |command: &Command| command.words.iter().any(|word| word.contains("LWS_"));
+    VARIABLES.iter().any(|name| env.is_listed(name)) || commands.iter().any(|command| ray(command) || group(command))
 }
 
 /// The image holds a program that no command names: either the image's entry point runs it, or a script does.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, nodes};
 use super::values::{gib, kv_dtype, model_dtype, quantization};
 
 const FLAGS: &[Flag] = &[
@@ -35,16 +35,17 @@ const FLAGS: &[Flag] = &[
         &["--speculative-draft-model-path", "--speculative-draft-model"],
         Effect::Unread("the draft model's memory is not estimated"),
     ),
-    flag(&["--config"], Effect::Unread("arguments in a file are not read")),
-    flag(&["--json-model-override-args"], Effect::Unread("changes the model's config in ways that are not read")),
+    flag(&["--nnodes"], Effect::Call(nodes)),
+    flag(&["--config"], Effect::Call(|reader, _| doubt(reader, "arguments", "arguments in a file are not read"))),
+    flag(
+        &["--json-model-override-args"],
+        Effect::Call(|reader, _| doubt(reader, "model", "changes the model's config in ways that are not read")),
+    ),
     flag(
         &["--host", "--port", "--tokenizer-path", "--served-model-name", "--api-key", "--chat-template"],
         Effect::Skip,
     ),
-    flag(
-        &["--revision", "--load-format", "--nnodes", "--node-rank", "--dist-init-addr", "--attention-backend"],
-        Effect::Skip,
-    ),
+    flag(&["--revision", "--load-format", "--node-rank", "--dist-init-addr", "--attention-backend"], Effect::Skip),
     flag(
         &["--tool-call-parser", "--reasoning-parser", "--schedule-policy", "--max-prefill-tokens", "--log-level"],
         Effect::Skip,
@@ -88,6 +89,12 @@ pub(super) const PROGRAM: Program = Program {
     ],
     finish,
 };
+
+/// Something unread that `field` may depend on.
+fn doubt(reader: &mut Reader<'_>, field: &'static str, why: &str) {
+    reader.unread(why);
+    reader.draft.out.unknown_fields.insert(field);
+}
 
 /// `-1` switches chunking off: one step then holds a whole prompt.
 fn chunk(text: &str) -> Result<Value, String> {

@@ -90,6 +90,11 @@ pub(super) const fn flag(names: &'static [&'static str], effect: Effect) -> Flag
     Flag { names, effect }
 }
 
+/// `--nnodes`: above 1, the pod holds some of the ranks only.
+pub(super) fn nodes(reader: &mut Reader<'_>, count: &str) {
+    reader.draft.out.spans_pods |= count.trim() != "1";
+}
+
 /// Reads one command of a program into a draft.
 pub(super) struct Reader<'a> {
     /// Where settings go.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, nodes};
 use super::values::{gib, human_int, human_memory, kv_dtype, layer_list, model_dtype, quantization};
 
 /// Images with the server as entry point come first: `vllm` alone is an image to run commands in.
@@ -45,7 +45,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--speculative-model"], Effect::Unread("the draft model's memory is not estimated")),
     flag(&["--num-speculative-tokens"], Effect::Skip),
     flag(&["--hf-overrides"], Effect::Call(hf_overrides)),
-    flag(&["--hf-config-path"], Effect::Unread("the model's config is taken from elsewhere")),
+    flag(&["--hf-config-path"], Effect::Call(other_config)),
     flag(&["--config"], Effect::Call(config_file)),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
     flag(
@@ -68,10 +68,16 @@ const FLAGS: &[Flag] = &[
     ),
     flag(&["--tokenizer", "--tokenizer-mode", "--revision", "--tokenizer-revision", "--code-revision"], Effect::Skip),
     flag(&["--download-dir", "--load-format", "--seed", "--swap-space", "--root-path"], Effect::Skip),
-    flag(&["--reasoning-parser", "--guided-decoding-backend", "--distributed-executor-backend"], Effect::Skip),
+    flag(&["--reasoning-parser", "--guided-decoding-backend"], Effect::Skip),
+    flag(&["--distributed-executor-backend"], Effect::Call(executor)),
     flag(&["--max-seq-len-to-capture", "--max-cudagraph-capture-size", "--max-cpu-loras"], Effect::Skip),
     flag(&["--data-parallel-size-local", "-dpl", "--data-parallel-address", "--data-parallel-rpc-port"], Effect::Skip),
-    flag(&["--nnodes", "--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
+    flag(&["--nnodes", "-n"], Effect::Call(nodes)),
+    flag(
+        &["--offload-backend", "--offload-group-size", "--offload-params", "--cpu-offload-params"],
+        Effect::Call(|reader, _| reader.unknown("engine.cpuOffload", "offloading by layers is not modelled")),
+    ),
+    flag(&["--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
     flag(
         &["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode", "--rope-scaling", "--rope-theta"],
         Effect::Skip,
@@ -152,6 +158,11 @@ fn blocks_override(reader: &mut Reader<'_>, _value: &str) {
     reader.unknown("engine.kvCacheMemory", "the cache's size is set by hand in blocks");
 }
 
+/// These spread the ranks over several pods.
+fn executor(reader: &mut Reader<'_>, backend: &str) {
+    reader.draft.out.spans_pods |= matches!(backend.trim(), "ray" | "external_launcher");
+}
+
 /// MTP layers come with the checkpoint; other methods bring a draft model of their own, or none.
 fn speculative_config(reader: &mut Reader<'_>, text: &str) {
     let Ok(Value::Object(config)) = serde_json::from_str::<Value>(text) else {
@@ -178,6 +189,11 @@ fn hf_overrides(reader: &mut Reader<'_>, text: &str) {
         reader.unread("changes the model's config in ways that are not read");
         reader.draft.out.unknown_fields.insert("model");
     }
+}
+
+fn other_config(reader: &mut Reader<'_>, _path: &str) {
+    reader.unread("the model's config is taken from elsewhere");
+    reader.draft.out.unknown_fields.insert("model");
 }
 
 fn config_file(reader: &mut Reader<'_>, _path: &str) {
