@@ -75,7 +75,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    checked.notes.extend(capacity.into_iter().flat_map(|capacity| capacity.notes));
+    if let Some(capacity) = capacity {
+        checked.notes.extend(capacity.notes);
+        checked.problems.extend(capacity.problems);
+    }
     checked.print(args.output.format)?;
     Ok(if checked.problems.is_empty() {
         Exit::of(checked.reports.iter().map(|report| report.decision), args.strict)

@@ -7,7 +7,7 @@ use crate::estimate::dtype::DType;
 use crate::estimate::model::Quantization;
 use crate::estimate::units::Bytes;
 use crate::estimate::workload::{Checkpointing, Loss, ModelFacts, Optimizer, Precision, Sharding};
-use crate::spec::declaration::Declaration;
+use crate::spec::declaration::{Declaration, ModelReference};
 
 /// What one unread field is set to.
 type Favour = fn(&mut Workload, gpus: u64);
@@ -61,6 +61,19 @@ pub(super) fn cheapest(declaration: &Declaration, workload: &Workload) -> Option
         }
     }
     Some(cheapest)
+}
+
+/// The workload with a quantized checkpoint, where a path names the model and nothing says how it is stored: what lies
+/// there need not be what its name was derived from.
+pub(super) fn quantized(declaration: &Declaration, workload: &Workload) -> Option<Workload> {
+    let Some(ModelReference::Name(name)) = &declaration.model else { return None };
+    let by_path = name.starts_with(['/', '.', '~']) || name.contains("://");
+    let stored = match &workload.model {
+        ModelFacts::Known(model) => model.quantization.is_some(),
+        ModelFacts::Shape(_) => true,
+    };
+    let said = stored || declaration.origins.contains_key("quantization") || workload.quantization.is_some();
+    (by_path && !said).then(|| Workload { quantization: Quantization::from_name("nf4"), ..workload.clone() })
 }
 
 /// The largest tensor-parallel degree up to the pod's GPUs that divides the model.

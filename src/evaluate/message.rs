@@ -80,6 +80,15 @@ pub(super) fn without_capacity(declaration: &Declaration, estimate: &Estimate) -
     )
 }
 
+/// The message where the checkpoint's format decides and only a path is known.
+pub(super) fn stored_unknown(declaration: &Declaration) -> String {
+    format!(
+        "container \"{}\" does not fit unless the checkpoint at its path is quantized, which is not said: add `--quantization` \
+         or `vramguard.io/quantization` (`none` if it is not)",
+        declaration.container
+    )
+}
+
 /// The message where what could not be read decides.
 pub(super) fn unread(declaration: &Declaration) -> String {
     let reasons =

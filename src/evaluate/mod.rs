@@ -153,6 +153,9 @@ impl<'a> Draft<'a> {
         if cheapest.is_some() && unsure && assessment.best.is_some() {
             return self.finish(Verdict::UnknownWorkload, message::unread(declaration));
         }
+        if refused(assessment.verdict) && doubt::quantized(declaration, workload).as_ref().is_some_and(sure) {
+            return self.finish(Verdict::UnknownWorkload, message::stored_unknown(declaration));
+        }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
             let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
             let search = Search { workload, gpus, candidates, strictness };

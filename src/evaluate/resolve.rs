@@ -144,12 +144,10 @@ const GROUPS: &[&str] =
 /// Parallelism against the pod's GPUs: tensor parallelism leaves a pod only where something ties pods together.
 pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload, kind: &str) -> Result<(), Problem> {
     let Some(request) = &declaration.gpus else { return Ok(()) };
-    if declaration.spans_pods || GROUPS.contains(&kind) {
-        return Ok(());
-    }
     let tensor = workload.parallelism.tensor;
     let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
-    if by_engine && tensor > request.count && workload.task == Task::Inference {
+    let grouped = declaration.spans_pods || GROUPS.contains(&kind);
+    if by_engine && tensor > request.count && workload.task == Task::Inference && !grouped {
         return Err(problem(
             Verdict::ParallelismMismatch,
             format!(

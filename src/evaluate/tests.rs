@@ -117,6 +117,37 @@ fn what_could_not_be_read_is_no_reason_to_refuse() {
 }
 
 #[test]
+fn a_path_does_not_say_how_the_checkpoint_is_stored() {
+    let at = |model: &str, more: &[&str]| {
+        let mut args = vec![format!("--model={model}"), "--max-model-len=4096".to_owned()];
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        judge(&json!({}), &json!({"image": "vllm/vllm-openai:v0.19.0", "args": args}), &[A100])
+    };
+    assert_eq!(at("meta-llama/Llama-3.1-70B-Instruct", &[]).verdict, Verdict::TooBig);
+    let path = at("/models/Llama-3.1-70B-Instruct", &[]);
+    assert_eq!((path.verdict, path.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", path.message);
+    let plain = json!({"vramguard.io/quantization": "none", "vramguard.io/model": "/models/Llama-3.1-70B-Instruct"});
+    let vllm = json!({"image": "vllm/vllm-openai:v0.19.0", "args": ["--model=/models/Llama-3.1-70B-Instruct", "--max-model-len=4096"]});
+    assert_eq!(judge(&plain, &vllm, &[A100]).verdict, Verdict::TooBig);
+    // Too big even in four bits.
+    assert_eq!(at("/models/Meta-Llama-3.1-405B", &[]).verdict, Verdict::TooBig);
+}
+
+#[test]
+fn a_replica_may_span_pods() {
+    let serve = |more: &str| {
+        let mut args =
+            vec!["--model=meta-llama/Llama-3.1-8B-Instruct", "--max-model-len=4096", "--tensor-parallel-size=8"];
+        args.extend((!more.is_empty()).then_some(more));
+        let container = json!({"image": "vllm/vllm-openai:v0.19.0", "args": args, "resources": {"limits": {"nvidia.com/gpu": "4"}}});
+        judge(&json!({}), &container, &[A100])
+    };
+    assert_eq!(serve("").verdict, Verdict::ParallelismMismatch);
+    assert_eq!(serve("--distributed-executor-backend=ray").verdict, Verdict::Fits);
+    assert_eq!(serve("--nnodes=2").verdict, Verdict::Fits);
+}
+
+#[test]
 fn models_of_different_sizes_contradict_and_aliases_do_not() {
     let named = |model: &str| json!({"vramguard.io/model": model});
     let vllm = json!({"image": "vllm/vllm-openai:v0.19.0", "args": ["--model=meta-llama/Llama-3.1-70B-Instruct", "--max-model-len=4096"]});
@@ -164,29 +195,6 @@ fn impossible_values_name_the_field() {
         let report = judge(&annotations, &three, &[A100]);
         assert_eq!(report.verdict, code, "{key}={value}: {}", report.message);
         assert!(report.message.contains(says), "{key}={value}: {}", report.message);
-    }
-}
-
-#[test]
-fn ranks_in_other_pods_are_no_mismatch() {
-    let server = |further: &[&str]| {
-        let args = [&["--model", "meta-llama/Llama-2-7b-hf", "-tp", "8"], further].concat();
-        judge(
-            &json!({}),
-            &json!({"image": "vllm/vllm-openai:v0.19.0", "args": args, "resources": {"limits": {"nvidia.com/gpu": 4}}}),
-            &[A100],
-        )
-    };
-    let alone = server(&[]);
-    assert_eq!((alone.verdict, alone.decision), (Verdict::ParallelismMismatch, Decision::Deny));
-    for further in [["--nnodes", "2"], ["--distributed-executor-backend", "ray"]] {
-        let one_of_two = server(&further);
-        assert_eq!(
-            (one_of_two.verdict, one_of_two.decision),
-            (Verdict::Fits, Decision::Allow),
-            "{}",
-            one_of_two.message
-        );
     }
 }
 

@@ -81,10 +81,10 @@ pub struct Declaration {
     pub method: Method,
     /// Where each field came from, by annotation field name (`contextLength`, `parallelism.tensor`, ...).
     pub origins: BTreeMap<&'static str, Origin>,
+    /// The replica spans several pods (Ray, LeaderWorkerSet, `--nnodes`): its degrees may exceed one pod's GPUs.
+    pub spans_pods: bool,
     /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
     pub gpus: Option<GpuRequest>,
-    /// The pod holds only some of the ranks: a launcher or a group spreads one replica over several pods.
-    pub spans_pods: bool,
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only
     /// if no estimate is possible, and are shown as notes otherwise.
     pub unread: Vec<String>,

@@ -9,9 +9,6 @@ use super::numbers::shown;
 use super::pod::{Container, PodTemplate};
 use super::suggest::did_you_mean;
 
-/// Prefixes of the labels that operators put on the pods of one group.
-const GROUPS: &[&str] = &["leaderworkerset.sigs.k8s.io/", "ray.io/", "grove.io/"];
-
 /// What the pod's containers run: those that request GPUs or are named by `vramguard.io/container`, else the first
 /// container of an annotated pod. Empty when the pod is none of our business.
 #[must_use]
@@ -44,6 +41,18 @@ fn target(pod: &PodTemplate) -> Result<Option<&Container>, SpecError> {
     })
 }
 
+/// Labels and variables of groups of pods that serve one replica together.
+const GROUP_LABELS: &[&str] = &["leaderworkerset.sigs.k8s.io/", "ray.io/", "grove.io/"];
+const GROUP_VARIABLES: &[&str] = &["LWS_", "RAY_"];
+
+/// The pod is one of a group, or starts Ray.
+fn spans_pods(pod: &PodTemplate, container: &Container) -> bool {
+    let labelled = pod.labels.keys().any(|key| GROUP_LABELS.iter().any(|group| key.starts_with(group)));
+    let variable = container.env.iter().any(|env| GROUP_VARIABLES.iter().any(|prefix| env.name.starts_with(prefix)));
+    let mut words = container.command.iter().chain(&container.args);
+    labelled || variable || words.any(|word| word.contains("ray start") || word.contains("LWS_"))
+}
+
 fn one(
     pod: &PodTemplate,
     container: &Container,
@@ -53,7 +62,7 @@ fn one(
     let mut draft = Draft::default();
     draft.out.container.clone_from(&container.name);
     draft.out.gpus = gpus::request(container);
-    draft.out.spans_pods = pod.labels.keys().any(|key| GROUPS.iter().any(|group| key.starts_with(group)));
+    draft.out.spans_pods = spans_pods(pod, container);
     annotations::read_control(&pod.annotations, &mut draft)?;
     if target.is_some_and(|target| std::ptr::eq(target, container)) {
         annotations::read(&pod.annotations, &mut draft)?;

@@ -242,6 +242,18 @@ fn hostile_files_end_in_errors_not_crashes() {
 }
 
 #[test]
+fn a_node_that_cannot_be_read_is_an_error_beside_the_results() {
+    let folder = Folder::with(&[(
+        "nodes.yaml",
+        "kind: List\nitems:\n- {kind: Node, metadata: {name: broken}, spec: {taints: 7}}\n- {kind: Node, metadata: {name: n}}\n",
+    )]);
+    let nodes = folder.path("nodes.yaml");
+    let run = vramguard_args(&["check", "-f", "examples/01-vllm-llama-2-7b.yaml", "--nodes", &nodes]);
+    refused(&run);
+    assert!(run.stdout.contains("deploy/chat") && run.stderr.contains("Node broken: "), "{run}");
+}
+
+#[test]
 fn nodes_that_are_none_are_refused() {
     let run = vramguard("check -f examples/01-vllm-llama-2-7b.yaml --nodes examples/02-pytorch-server-t4.yaml");
     refused(&run);

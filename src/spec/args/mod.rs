@@ -92,7 +92,6 @@ fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
             Vec::new()
         }
     };
-    draft.out.spans_pods |= joins_others(&commands, env);
     let mut runs = commands.iter().filter_map(|command| Some((find(&command.words)?, command)));
     if let Some(((program, start, arguments), command)) = runs.next() {
         name(program, Origin::Argument, draft);
@@ -111,18 +110,6 @@ fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
             "`{command}` is no engine or trainer that is known here: describe the workload in annotations"
         ));
     }
-}
-
-/// The pod is one of several that hold a replica together: it starts or joins a Ray cluster, or a group of pods.
-fn joins_others(commands: &[Command], env: &Env) -> bool {
-    const VARIABLES: [&str; 2] = ["RAY_ADDRESS", "LWS_GROUP_SIZE"];
-    let ray = |command: &Command| {
-        let at = |index| command.words.get(index).map(String::as_str);
-        (0..command.words.len())
-            .any(|index| at(index).is_some_and(|word| base_name(word) == "ray") && at(index + 1) == Some("start"))
-    };
-    let group = |command: &Command| command.words.iter().any(|word| word.contains("LWS_"));
-    VARIABLES.iter().any(|name| env.is_listed(name)) || commands.iter().any(|command| ray(command) || group(command))
 }
 
 /// The image holds a program that no command names: either the image's entry point runs it, or a script does.

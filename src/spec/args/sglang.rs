@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, nodes};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, several_nodes};
 use super::values::{gib, kv_dtype, model_dtype, quantization};
 
 const FLAGS: &[Flag] = &[
@@ -35,7 +35,7 @@ const FLAGS: &[Flag] = &[
         &["--speculative-draft-model-path", "--speculative-draft-model"],
         Effect::Unread("the draft model's memory is not estimated"),
     ),
-    flag(&["--nnodes"], Effect::Call(nodes)),
+    flag(&["--nnodes"], Effect::Keep),
     flag(&["--config"], Effect::Call(|reader, _| doubt(reader, "arguments", "arguments in a file are not read"))),
     flag(
         &["--json-model-override-args"],
@@ -112,6 +112,7 @@ fn speculative(reader: &mut Reader<'_>, algorithm: &str) {
 
 /// With attention parallel over data, the data ranks are the tensor ranks.
 fn finish(reader: &mut Reader<'_>) {
+    reader.draft.out.spans_pods |= several_nodes(reader);
     if let Some(ranks) = reader.kept.get("--data-parallel-size").cloned() {
         if reader.on("--enable-dp-attention") {
             reader.unknown("parallelism.data", "data-parallel attention is not modelled");

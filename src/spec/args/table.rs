@@ -90,11 +90,6 @@ pub(super) const fn flag(names: &'static [&'static str], effect: Effect) -> Flag
     Flag { names, effect }
 }
 
-/// `--nnodes`: above 1, the pod holds some of the ranks only.
-pub(super) fn nodes(reader: &mut Reader<'_>, count: &str) {
-    reader.draft.out.spans_pods |= count.trim() != "1";
-}
-
 /// Reads one command of a program into a draft.
 pub(super) struct Reader<'a> {
     /// Where settings go.
@@ -321,6 +316,11 @@ impl<'a> Reader<'a> {
             .filter(|flag| matches!(flag.effect, Effect::Skip | Effect::Unread(_)))
             .and_then(|flag| given(flag, false, value))
     }
+}
+
+/// `--nnodes` names more than one node, or something that is not known here.
+pub(super) fn several_nodes(reader: &Reader<'_>) -> bool {
+    reader.kept.get("--nnodes").is_some_and(|nodes| nodes.trim() != "1")
 }
 
 /// A word that begins a flag; `-1` is a value.

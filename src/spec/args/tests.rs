@@ -374,8 +374,6 @@ fn what_spreads_a_replica_over_pods_is_recognised() {
     for script in [
         "vllm serve a/b -tp 16 --nnodes 2 --node-rank 0",
         "vllm serve a/b -tp 16 --distributed-executor-backend=ray",
-        "ray start --head && vllm serve a/b -tp 16",
-        "bash multi-node-serving.sh leader --ray_cluster_size=$(LWS_GROUP_SIZE); vllm serve a/b -tp 16",
         "python3 -m sglang.launch_server --model a/b --tp 16 --nnodes 2 --node-rank 1",
     ] {
         assert!(shell(script).spans_pods, "{script}");

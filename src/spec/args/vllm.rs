@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, nodes};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, several_nodes};
 use super::values::{gib, human_int, human_memory, kv_dtype, layer_list, model_dtype, quantization};
 
 /// Images with the server as entry point come first: `vllm` alone is an image to run commands in.
@@ -69,10 +69,10 @@ const FLAGS: &[Flag] = &[
     flag(&["--tokenizer", "--tokenizer-mode", "--revision", "--tokenizer-revision", "--code-revision"], Effect::Skip),
     flag(&["--download-dir", "--load-format", "--seed", "--swap-space", "--root-path"], Effect::Skip),
     flag(&["--reasoning-parser", "--guided-decoding-backend"], Effect::Skip),
-    flag(&["--distributed-executor-backend"], Effect::Call(executor)),
+    flag(&["--distributed-executor-backend"], Effect::Keep),
+    flag(&["--nnodes"], Effect::Keep),
     flag(&["--max-seq-len-to-capture", "--max-cudagraph-capture-size", "--max-cpu-loras"], Effect::Skip),
     flag(&["--data-parallel-size-local", "-dpl", "--data-parallel-address", "--data-parallel-rpc-port"], Effect::Skip),
-    flag(&["--nnodes", "-n"], Effect::Call(nodes)),
     flag(
         &["--offload-backend", "--offload-group-size", "--offload-params", "--cpu-offload-params"],
         Effect::Call(|reader, _| reader.unknown("engine.cpuOffload", "offloading by layers is not modelled")),
@@ -158,11 +158,6 @@ fn blocks_override(reader: &mut Reader<'_>, _value: &str) {
     reader.unknown("engine.kvCacheMemory", "the cache's size is set by hand in blocks");
 }
 
-/// These spread the ranks over several pods.
-fn executor(reader: &mut Reader<'_>, backend: &str) {
-    reader.draft.out.spans_pods |= matches!(backend.trim(), "ray" | "external_launcher");
-}
-
 /// MTP layers come with the checkpoint; other methods bring a draft model of their own, or none.
 fn speculative_config(reader: &mut Reader<'_>, text: &str) {
     let Ok(Value::Object(config)) = serde_json::from_str::<Value>(text) else {
@@ -208,6 +203,8 @@ fn runner(reader: &mut Reader<'_>, value: &str) {
 }
 
 fn finish(reader: &mut Reader<'_>) {
+    let by_ray = reader.kept.get("--distributed-executor-backend").is_some_and(|backend| backend.trim() == "ray");
+    reader.draft.out.spans_pods |= by_ray || several_nodes(reader);
     if reader.on("--enable-expert-parallel") {
         let parallelism = reader.draft.out.parallelism;
         let unknown = ["parallelism.tensor", "parallelism.data"];
