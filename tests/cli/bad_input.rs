@@ -245,7 +245,7 @@ fn hostile_files_end_in_errors_not_crashes() {
 fn a_node_that_cannot_be_read_is_an_error_beside_the_results() {
     let folder = Folder::with(&[(
         "nodes.yaml",
-        "kind: List\nitems:\n- {kind: Node, metadata: {name: broken}, spec: {taints: 7}}\n- {kind: Node, metadata: {name: n}}\n",
+        "kind: List\nitems:\n- {kind: Node, metadata: {name: broken}, spec: {taints: 7}}\n- {kind: Node, metadata: {name: whole}}\n",
     )]);
     let nodes = folder.path("nodes.yaml");
     let run = vramguard_args(&["check", "-f", "examples/01-vllm-llama-2-7b.yaml", "--nodes", &nodes]);
