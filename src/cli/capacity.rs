@@ -5,11 +5,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::documents;
+use super::documents::{self, Problem};
 use super::error::{Failure, code};
 use super::manifests;
 use crate::decide::Inventory;
 use crate::spec::nodes::{self, NodeView};
+use crate::spec::numbers::shown;
 
 /// What is known of the cluster.
 #[derive(Debug, Default)]
@@ -18,8 +19,10 @@ pub(super) struct Capacity {
     pub inventory: Inventory,
     /// The `vramguard.io/mode` labels of namespaces.
     pub modes: BTreeMap<String, String>,
-    /// What was left out, one sentence each.
+    /// What is not read for capacity, one sentence each.
     pub notes: Vec<String>,
+    /// Nodes that could not be read: a refusal may be wrong without them.
+    pub problems: Vec<Problem>,
 }
 
 /// A NodeList, a List, or several Node documents.
@@ -34,17 +37,26 @@ pub(super) fn from_file(path: &Path) -> Result<Capacity, Failure> {
     for document in documents {
         found.object(&name, document.value, false);
     }
+    if let Some(problem) = found.problems.first().filter(|_| found.nodes.is_empty()) {
+        return Err(Failure::new(code::BAD_INPUT, problem.to_string()));
+    }
     if found.nodes.is_empty() {
         let failure = Failure::new(code::BAD_INPUT, format!("{name}: no Node in it"));
         return Err(failure.hint("--nodes takes the output of `kubectl get nodes -o yaml`"));
     }
-    Ok(Capacity { inventory: nodes::inventory(found.nodes), modes: BTreeMap::new(), notes: found.notes })
+    Ok(Capacity {
+        inventory: nodes::inventory(found.nodes),
+        modes: BTreeMap::new(),
+        notes: found.notes,
+        problems: found.problems,
+    })
 }
 
 #[derive(Default)]
 struct Found {
     nodes: Vec<NodeView>,
     notes: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 impl Found {
@@ -52,10 +64,16 @@ impl Found {
     fn object(&mut self, file: &str, mut object: Value, listed: bool) {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or(if listed { "Node" } else { "" }).to_owned();
         match kind.as_str() {
-            "Node" => match serde_json::from_value::<NodeView>(object) {
-                Ok(node) => self.nodes.push(node),
-                Err(error) => self.notes.push(format!("{file}: a Node is left out: {error}")),
-            },
+            "Node" => {
+                let name = object.pointer("/metadata/name").and_then(Value::as_str).map(shown).unwrap_or_default();
+                match serde_json::from_value::<NodeView>(object) {
+                    Ok(node) => self.nodes.push(node),
+                    Err(error) => {
+                        let message = format!("Node {name}: {error}");
+                        self.problems.push(Problem { file: file.to_owned(), line: 0, message });
+                    }
+                }
+            }
             "NodeList" | "List" => {
                 let Some(Value::Array(items)) = object.get_mut("items").map(Value::take) else { return };
                 for item in items {

@@ -75,7 +75,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    checked.notes.extend(capacity.into_iter().flat_map(|capacity| capacity.notes));
+    if let Some(capacity) = capacity {
+        checked.notes.extend(capacity.notes);
+        checked.problems.extend(capacity.problems);
+    }
     checked.print(args.output.format)?;
     Ok(if checked.problems.is_empty() {
         Exit::of(checked.reports.iter().map(|report| report.decision), args.strict)
@@ -138,13 +141,12 @@ impl Checked {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));
         }
-        let templates = match kinds::templates(&document.value) {
-            Ok(templates) => templates,
-            Err(error) => {
-                let problem = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
-                return self.problems.push(problem);
-            }
-        };
+        let (templates, wrong) = kinds::readable(&document.value);
+        self.problems.extend(wrong.iter().map(|error| Problem {
+            file: file.to_owned(),
+            line: document.line,
+            message: error.to_string(),
+        }));
         let environment = Environment {
             catalog: Catalog::embedded(),
             inventory: capacity.map(|capacity| &capacity.inventory),

@@ -31,6 +31,8 @@ pub(super) struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
+            // The message of a file that could not be read at all names it.
+            _ if self.file.is_empty() => f.write_str(&self.message),
             0 => write!(f, "{}: {}", self.file, self.message),
             line => write!(f, "{}:{line}: {}", self.file, self.message),
         }

@@ -137,12 +137,17 @@ fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &
     }
 }
 
-/// Parallelism against the pod's GPUs: tensor parallelism cannot leave a pod.
-pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Result<(), Problem> {
+/// Objects whose pods hold a replica together.
+const GROUPS: &[&str] =
+    &["LeaderWorkerSet", "RayCluster", "RayJob", "RayService", "LLMInferenceService", "PodCliqueSet", "MPIJob"];
+
+/// Parallelism against the pod's GPUs: tensor parallelism leaves a pod only where something ties pods together.
+pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload, kind: &str) -> Result<(), Problem> {
     let Some(request) = &declaration.gpus else { return Ok(()) };
     let tensor = workload.parallelism.tensor;
     let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
-    if by_engine && tensor > request.count && workload.task == Task::Inference && !declaration.spans_pods {
+    let grouped = declaration.spans_pods || GROUPS.contains(&kind);
+    if by_engine && tensor > request.count && workload.task == Task::Inference && !grouped {
         return Err(problem(
             Verdict::ParallelismMismatch,
             format!(

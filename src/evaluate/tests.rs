@@ -197,3 +197,11 @@ fn impossible_values_name_the_field() {
         assert!(report.message.contains(says), "{key}={value}: {}", report.message);
     }
 }
+
+#[test]
+fn a_script_that_may_run_either_of_two_models_is_not_refused() {
+    let script = "if [ -n \"$BIG\" ]; then vllm serve meta-llama/Llama-3.1-70B-Instruct; else vllm serve Qwen/Qwen2.5-0.5B-Instruct; fi";
+    let report =
+        judge(&json!({}), &json!({"image": "vllm/vllm-openai:v0.19.0", "command": ["sh", "-c", script]}), &[A10]);
+    assert_eq!((report.verdict, report.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", report.message);
+}

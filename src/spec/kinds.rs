@@ -175,30 +175,84 @@ pub fn identity(object: &Value) -> Result<Identity, SpecError> {
 /// Every pod template of an object, lists included. An object of another kind carries none.
 ///
 /// # Errors
-/// When the object is malformed; the error names object and path.
+/// When the object, or the first malformed item of a list, cannot be read; the error names object and path.
 pub fn templates(object: &Value) -> Result<Vec<Template>, SpecError> {
-    let mut out = Vec::new();
-    collect(object, MAX_LISTS, &mut out)?;
-    Ok(out)
+    let (templates, mut problems) = readable(object);
+    if problems.is_empty() { Ok(templates) } else { Err(problems.swap_remove(0)) }
 }
 
-fn collect(object: &Value, depth: usize, out: &mut Vec<Template>) -> Result<(), SpecError> {
-    let identity = identity(object)?;
-    if let Some(items) = list_items(object, &identity) {
+/// Every pod template that can be read, and what is wrong with the others: a malformed item of a list, or one malformed
+/// template among an object's several, loses no other.
+#[must_use]
+pub fn readable(object: &Value) -> (Vec<Template>, Vec<SpecError>) {
+    let mut found = Readable::default();
+    found.collect(object, MAX_LISTS);
+    (found.templates, found.problems)
+}
+
+#[derive(Default)]
+struct Readable {
+    templates: Vec<Template>,
+    problems: Vec<SpecError>,
+}
+
+impl Readable {
+    fn collect(&mut self, object: &Value, depth: usize) {
+        let identity = match identity(object) {
+            Ok(identity) => identity,
+            Err(problem) => return self.problems.push(problem),
+        };
+        let Some(items) = list_items(object, &identity) else { return self.one(object, &identity) };
         if depth == 0 {
-            return Err(Draft::error(&identity.kind, "lists are nested too deeply"));
+            return self.problems.push(Draft::error(&identity.kind, "lists are nested too deeply"));
         }
-        let item_kind = identity.kind.strip_suffix("List").filter(|kind| !kind.is_empty());
-        for item in items {
-            // Items of a typed list may leave out their own kind.
-            match (item.get("kind"), item_kind) {
-                (None, Some(kind)) => one(item, &inherit(item, &identity, kind)?, out)?,
-                _ => collect(item, depth - 1, out)?,
+        for (index, item) in items.iter().enumerate() {
+            let before = self.problems.len();
+            self.item(item, &identity, depth);
+            for problem in self.problems.iter_mut().skip(before) {
+                problem.location = format!("items[{index}]: {}", problem.location);
             }
         }
-        return Ok(());
     }
-    one(object, &identity, out)
+
+    /// Items of a typed list may leave out their own kind.
+    fn item(&mut self, item: &Value, list: &Identity, depth: usize) {
+        let item_kind = list.kind.strip_suffix("List").filter(|kind| !kind.is_empty());
+        match (item.get("kind"), item_kind) {
+            (None, Some(kind)) if item.is_object() => match inherit(item, list, kind) {
+                Ok(identity) => self.one(item, &identity),
+                Err(problem) => self.problems.push(problem),
+            },
+            _ => self.collect(item, depth - 1),
+        }
+    }
+
+    fn one(&mut self, object: &Value, identity: &Identity) {
+        let Some(row) = kind_of(&identity.api_version, &identity.kind) else { return };
+        let replicas = if row.replicas.is_empty() { None } else { at(object, row.replicas).and_then(Value::as_u64) };
+        for pattern in row.paths {
+            let mut found = Vec::new();
+            follow(object, pattern, String::new(), &mut found);
+            for (path, value) in found {
+                match decode(value, row.shape) {
+                    Ok(mut pod) => {
+                        if pod.namespace.is_empty() {
+                            pod.namespace.clone_from(&identity.namespace);
+                        }
+                        self.templates.push(Template { object: identity.clone(), path, replicas, pod });
+                    }
+                    Err(problem) => self.problems.push(Draft::error(place(identity, &path), problem)),
+                }
+            }
+        }
+    }
+}
+
+/// Kind, namespace, name and path, for messages.
+fn place(identity: &Identity, path: &str) -> String {
+    let Identity { kind, namespace, name, .. } = identity;
+    let name = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+    if path.is_empty() { format!("{kind} {name}") } else { format!("{kind} {name}: {path}") }
 }
 
 /// The items of a `List`, `PodList` and the like.
@@ -214,28 +268,6 @@ fn inherit(item: &Value, list: &Identity, kind: &str) -> Result<Identity, SpecEr
         map.insert("kind".to_owned(), Value::from(kind));
     }
     identity(&named)
-}
-
-fn one(object: &Value, identity: &Identity, out: &mut Vec<Template>) -> Result<(), SpecError> {
-    let Some(row) = kind_of(&identity.api_version, &identity.kind) else { return Ok(()) };
-    let replicas = if row.replicas.is_empty() { None } else { at(object, row.replicas).and_then(Value::as_u64) };
-    for pattern in row.paths {
-        let mut found = Vec::new();
-        follow(object, pattern, String::new(), &mut found);
-        for (path, value) in found {
-            let place = || {
-                let Identity { kind, namespace, name, .. } = identity;
-                let name = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
-                if path.is_empty() { format!("{kind} {name}") } else { format!("{kind} {name}: {path}") }
-            };
-            let mut pod = decode(value, row.shape).map_err(|problem| Draft::error(place(), problem))?;
-            if pod.namespace.is_empty() {
-                pod.namespace.clone_from(&identity.namespace);
-            }
-            out.push(Template { object: identity.clone(), path, replicas, pod });
-        }
-    }
-    Ok(())
 }
 
 fn decode(value: &Value, shape: Shape) -> Result<PodTemplate, String> {

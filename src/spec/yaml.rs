@@ -8,11 +8,17 @@ use serde_json::Value;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Options, Spanned};
 
+use super::numbers::shown;
+
 /// Deepest nesting of a document: the library recurses, and 100 levels overflow a 2 MiB stack in a debug build. CRDs of
 /// whole pod templates, the deepest objects there are, stay below 50.
 const MAX_DEPTH: usize = 64;
 /// Most parser events of one text, aliases expanded: about 40 MB of manifests.
 const MAX_EVENTS: usize = 4_000_000;
+/// Most scalars, lists and maps of one text: a list of ten thousand pods as the API server prints them.
+const MAX_NODES: usize = MAX_EVENTS;
+/// Most bytes of scalars of one text.
+const MAX_SCALAR_BYTES: usize = 256 << 20;
 /// Most documents of one text.
 const MAX_DOCUMENTS: usize = 100_000;
 /// Most events that aliases may add: enough for Helm charts, too few for a bomb.
@@ -51,6 +57,8 @@ fn options() -> Options {
             max_depth: MAX_DEPTH,
             max_events: MAX_EVENTS,
             max_documents: MAX_DOCUMENTS,
+            max_nodes: MAX_NODES,
+            max_total_scalar_bytes: MAX_SCALAR_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: MAX_REPLAYED,
@@ -98,7 +106,27 @@ pub fn typed<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, YamlError> {
 fn error(error: &serde_saphyr::Error) -> YamlError {
     let location = error.location();
     let (line, column) = location.map_or((0, 0), |l| (l.line(), l.column()));
-    YamlError { line, column, message: error.to_string() }
+    YamlError { line, column, message: message(error, &format!(" at line {line}, column {column}")) }
+}
+
+/// What is wrong in our words where the library speaks of its own options; the place, which stands before it, once.
+fn message(error: &serde_saphyr::Error, place: &str) -> String {
+    use serde_saphyr::Error;
+    use serde_saphyr::budget::BudgetBreach;
+    match error.without_snippet() {
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{}` is a duplicate", shown(key)),
+        Error::DuplicateMappingKey { key: None, .. } => "a duplicate key".to_owned(),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("nested more than {MAX_DEPTH} levels deep"),
+        Error::Budget { .. } => "more content than is read of one text: split it".to_owned(),
+        other => {
+            let text = other.to_string();
+            // Wrapped with the places of the anchor and of its use.
+            if text.starts_with("alias replay limit") {
+                return format!("its aliases (`*name`) expand to more than {MAX_REPLAYED} nodes");
+            }
+            text.strip_suffix(place).unwrap_or(&text).to_owned()
+        }
+    }
 }
 
 #[cfg(test)]

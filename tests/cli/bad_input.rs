@@ -140,7 +140,7 @@ fn a_missing_file_is_named() {
     --- stdout
     0 workloads: 0 fit, 0 with a warning, 0 denied
     --- stderr
-    error: : cannot read nowhere.yaml: no such file or directory
+    error: cannot read nowhere.yaml: no such file or directory
     "#);
     assert_snapshot!(vramguard("check -f examples/01-vllm-llama-2-7b.yaml --nodes nowhere.yaml"), @r#"
     exit 2
@@ -162,6 +162,16 @@ fn broken_yaml_is_named_by_line_and_the_rest_is_still_checked() {
     assert_eq!(result["errors"].as_array().unwrap().len(), 1);
     assert!(result["errors"][0]["file"].as_str().unwrap().ends_with("a.yaml"));
     assert!(result["errors"][0]["line"].as_u64().is_some());
+}
+
+#[test]
+fn a_malformed_item_of_a_list_is_named_and_the_rest_is_still_checked() {
+    let pod = "{kind: Pod, apiVersion: v1, metadata: {name: good}, spec: {containers: [{name: c, image: x, \
+        resources: {limits: {nvidia.com/gpu: 1}}}]}}";
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n- {{kind: Pod, apiVersion: v1, spec: 7}}\n- {pod}\n");
+    let run = check(&list, "");
+    refused(&run);
+    assert!(run.stdout.contains("pod/good") && run.stderr.contains("items[0]"), "{run}");
 }
 
 #[test]
@@ -229,6 +239,18 @@ fn hostile_files_end_in_errors_not_crashes() {
     let run = vramguard_args(&["check", "-f", &folder.path("x.yaml")]);
     refused(&run);
     assert!(run.stderr.contains("not UTF-8"), "{run}");
+}
+
+#[test]
+fn a_node_that_cannot_be_read_is_an_error_beside_the_results() {
+    let folder = Folder::with(&[(
+        "nodes.yaml",
+        "kind: List\nitems:\n- {kind: Node, metadata: {name: broken}, spec: {taints: 7}}\n- {kind: Node, metadata: {name: whole}}\n",
+    )]);
+    let nodes = folder.path("nodes.yaml");
+    let run = vramguard_args(&["check", "-f", "examples/01-vllm-llama-2-7b.yaml", "--nodes", &nodes]);
+    refused(&run);
+    assert!(run.stdout.contains("deploy/chat") && run.stderr.contains("Node broken: "), "{run}");
 }
 
 #[test]

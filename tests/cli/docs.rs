@@ -1,5 +1,7 @@
 //! Pages that must not go stale: README, examples in help texts, the command reference, the schema.
 
+use serde_json::Value;
+
 use std::fmt::Write as _;
 
 use super::support::{generated, root, vramguard, vramguard_args, without_reader};
@@ -140,4 +142,70 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     for command in ["models", "gpus -o json", "check -f examples/ --nodes examples/nodes.yaml", "schema"] {
         assert_eq!(without_reader(command), (Some(0), String::new()), "{command}");
     }
+}
+
+/// Where a value departs from a schema, by the keywords that the generated one uses; empty if nowhere.
+fn departures(schema: &Value, root: &Value, value: &Value, place: &str) -> Vec<String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = root.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference}"));
+        return departures(target, root, value, place);
+    }
+    for keyword in ["anyOf", "oneOf"] {
+        if let Some(choices) = schema[keyword].as_array() {
+            let all: Vec<_> = choices.iter().map(|choice| departures(choice, root, value, place)).collect();
+            return if all.iter().any(Vec::is_empty) { Vec::new() } else { all.concat() };
+        }
+    }
+    let mut wrong = Vec::new();
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let is = |kind: &str| match kind {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        _ => value.is_object(),
+    };
+    if !types.is_empty() && !types.iter().any(|kind| is(kind)) {
+        wrong.push(format!("{place}: {value} is none of {types:?}"));
+    }
+    let constant = schema.get("const").is_some_and(|only| only != value);
+    if constant || schema["enum"].as_array().is_some_and(|allowed| !allowed.contains(value)) {
+        wrong.push(format!("{place}: {value} is not allowed"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if value.is_object() && value.get(name).is_none() {
+            wrong.push(format!("{place}: `{name}` is missing"));
+        }
+    }
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        match schema["properties"].get(name) {
+            Some(property) => wrong.extend(departures(property, root, inner, &format!("{place}.{name}"))),
+            None if schema["properties"].is_object() => wrong.push(format!("{place}: `{name}` is not described")),
+            None => {}
+        }
+    }
+    for (index, inner) in value.as_array().into_iter().flatten().enumerate() {
+        wrong.extend(departures(&schema["items"], root, inner, &format!("{place}[{index}]")));
+    }
+    wrong
+}
+
+#[test]
+fn what_check_prints_is_what_the_schema_describes() {
+    let schema = vramguard("schema").json();
+    let examples = vramguard("check -f examples/ --nodes examples/nodes.yaml -o json").json();
+    let partly = super::support::check("kind: [\n---\n{kind: Pod, apiVersion: v1, metadata: {name: p}, spec: {containers: [{name: c, image: x, resources: {limits: {nvidia.com/gpu: 1}}}]}}\n", "-o json").json();
+    assert_eq!(partly["errors"].as_array().map(Vec::len), Some(1), "{partly}");
+    for result in [examples, partly] {
+        assert_eq!(departures(&schema, &schema, &result, "result"), Vec::<String>::new());
+    }
+    let mut wrong = schema["properties"]["results"].clone();
+    wrong["type"] = "string".into();
+    assert!(!departures(&wrong, &schema, &Value::from(vec![1]), "").is_empty(), "the comparison finds something");
 }

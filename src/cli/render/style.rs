@@ -103,9 +103,10 @@ impl Span {
     }
 }
 
-/// Control characters of foreign text as `?`: a manifest must not drive the terminal.
+/// Control characters of foreign text as `?`: a manifest must not drive the terminal, nor turn its lines around.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
 }
 
 /// At most `width` characters, the last one `…` if something was cut.

@@ -53,10 +53,32 @@ struct Command {
     env: Env,
 }
 
+/// Shorter values are numbers and switches, not secrets.
+const SHORTEST_SECRET: usize = 6;
+
 /// Reads what the container's command, arguments, environment and image say into the draft.
 pub(super) fn read(container: &Container, draft: &mut Draft) {
     let env = Env::of(container);
-    common_env(&env, draft);
+    recognise(container, &env, draft);
+    redact(&env, draft);
+}
+
+/// A variable's value may be a secret: what is said names the variable instead.
+fn redact(env: &Env, draft: &mut Draft) {
+    let said = &mut draft.out;
+    for text in said.unread.iter_mut().chain(&mut said.notes).chain(&mut said.conflicts) {
+        for (name, value) in env.known().filter(|(_, value)| value.len() >= SHORTEST_SECRET) {
+            let value = shown(value);
+            let value = value.trim_end_matches('…');
+            if text.contains(value) {
+                *text = text.replace(value, &format!("$({name})"));
+            }
+        }
+    }
+}
+
+fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
+    common_env(env, draft);
     let image = Image::parse(&container.image);
     let holder = PROGRAMS
         .iter()
@@ -75,14 +97,13 @@ pub(super) fn read(container: &Container, draft: &mut Draft) {
         name(program, Origin::Argument, draft);
         version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
         Reader::new(draft, program, start).read(arguments, &command.env);
-        if runs.next().is_some() {
-            draft
-                .out
-                .unread
-                .push("the container runs more than one engine or trainer; only the first is read".to_owned());
+        if runs.any(|(_, other)| other.words != command.words) {
+            // Which of them runs, or whether all do, is decided when the script runs.
+            draft.out.unread.push("the container's script holds more than one engine or trainer command".to_owned());
+            draft.out.unknown_fields.insert("model");
         }
     } else if let Some((program, rule)) = holder {
-        by_image(container, (program, rule), &image, &commands, &env, draft);
+        by_image(container, (program, rule), &image, &commands, env, draft);
     } else if draft.out.gpus.is_some() && !draft.out.engine_named && draft.is_free("task") {
         let command = container.command.first().map_or_else(|| shown(&container.image), |word| shown(word));
         draft.out.unread.push(format!(

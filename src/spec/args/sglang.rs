@@ -36,8 +36,11 @@ const FLAGS: &[Flag] = &[
         Effect::Unread("the draft model's memory is not estimated"),
     ),
     flag(&["--nnodes"], Effect::Keep),
-    flag(&["--config"], Effect::Unread("arguments in a file are not read")),
-    flag(&["--json-model-override-args"], Effect::Unread("changes the model's config in ways that are not read")),
+    flag(&["--config"], Effect::Call(|reader, _| doubt(reader, "arguments", "arguments in a file are not read"))),
+    flag(
+        &["--json-model-override-args"],
+        Effect::Call(|reader, _| doubt(reader, "model", "changes the model's config in ways that are not read")),
+    ),
     flag(
         &["--host", "--port", "--tokenizer-path", "--served-model-name", "--api-key", "--chat-template"],
         Effect::Skip,
@@ -86,6 +89,12 @@ pub(super) const PROGRAM: Program = Program {
     ],
     finish,
 };
+
+/// Something unread that `field` may depend on.
+fn doubt(reader: &mut Reader<'_>, field: &'static str, why: &str) {
+    reader.unread(why);
+    reader.draft.out.unknown_fields.insert(field);
+}
 
 /// `-1` switches chunking off: one step then holds a whole prompt.
 fn chunk(text: &str) -> Result<Value, String> {

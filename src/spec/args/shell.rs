@@ -17,6 +17,13 @@ const MAX_WORDS: usize = 20_000;
 /// Longest value after expansion: `$(A)$(A)` over and over must not grow without bound.
 const MAX_VALUE: usize = 64 * 1024;
 
+/// Commands that assign variables.
+const EXPORTS: &[&str] = &["export", "declare", "local", "readonly"];
+/// Words that open a block whose commands may not run, or not once.
+const OPENING: &[&str] = &["if", "case", "for", "while", "until"];
+/// Words that close one.
+const CLOSING: &[&str] = &["fi", "esac", "done"];
+
 /// A word that cannot be known, as it was written.
 pub(super) fn mark(written: &str) -> String {
     format!("{OPEN}{written}{CLOSE}")
@@ -84,6 +91,11 @@ impl Env {
         !self.vars.contains_key(name)
     }
 
+    /// Variables with a value that is seen here.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.vars.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
+
     /// Kubernetes' own expansion: `$(NAME)`, `$$` for a dollar sign; a name that is not set stays as it is.
     pub(super) fn expand(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
@@ -130,6 +142,7 @@ pub(super) fn script(text: &str, env: &Env, positional: &[String]) -> Result<(Ve
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about the place in the script")]
 struct Parser {
     chars: Vec<char>,
     at: usize,
@@ -146,6 +159,10 @@ struct Parser {
     /// The next word is the delimiter of a here-document.
     heredoc_next: bool,
     total: usize,
+    /// Open `if`, `case`, `for`, `while` and `until`.
+    blocks: usize,
+    /// The command runs only if the one before it (did not) succeed: `&&`, `||`.
+    chained: bool,
 }
 
 impl Parser {
@@ -174,7 +191,11 @@ impl Parser {
                 }
                 c if c.is_whitespace() => self.end_word(),
                 '&' if self.peek(0) == Some('>') => self.end_word(),
-                ';' | '&' | '|' | '(' | ')' => self.end_command(),
+                ';' | '(' | ')' => self.end_command(),
+                '&' | '|' => {
+                    self.end_command();
+                    self.chained |= self.peek(0) == Some(c);
+                }
                 '<' | '>' => self.redirect(c),
                 c => self.push(c),
             }
@@ -430,19 +451,40 @@ impl Parser {
         self.end_word();
         self.redirected = false;
         let words = std::mem::take(&mut self.words);
-        let export =
-            words.first().is_some_and(|word| matches!(word.as_str(), "export" | "declare" | "local" | "readonly"));
-        let assignments = words.iter().skip(usize::from(export)).map_while(|word| assignment(word)).count();
-        for word in words.iter().skip(usize::from(export)).take(assignments) {
-            if let Some((name, value)) = assignment(word) {
-                let value = Some(value.to_owned()).filter(|value| is_known(value));
-                self.env.vars.insert(name.to_owned(), value);
-            }
+        if words.is_empty() {
+            return;
         }
-        let command: Vec<String> = words.into_iter().skip(assignments).collect();
+        let grammar = self.grammar(&words);
+        let export = words.get(grammar).is_some_and(|word| EXPORTS.contains(&word.as_str()));
+        let before = grammar + usize::from(export);
+        let assignments = words.iter().skip(before).map_while(|word| assignment(word)).count();
+        for (name, value) in words.iter().skip(before).take(assignments).filter_map(|word| assignment(word)) {
+            self.assign(name, value);
+        }
+        self.chained = false;
+        // A grammar word before a command is harmless, one before nothing is no command.
+        let command: Vec<String> =
+            words.into_iter().skip(if assignments > 0 { before + assignments } else { 0 }).collect();
         if !export && !command.is_empty() {
             self.commands.push(command);
         }
+    }
+
+    /// Leading words of the shell's grammar, with the blocks that they open and close.
+    fn grammar(&mut self, words: &[String]) -> usize {
+        let grammar = words.iter().take_while(|word| super::RESERVED.contains(&word.as_str())).count();
+        let blocks =
+            |names: &[&str]| words.iter().take(grammar + 1).filter(|word| names.contains(&word.as_str())).count();
+        self.blocks = self.blocks.saturating_add(blocks(OPENING)).saturating_sub(blocks(CLOSING));
+        grammar
+    }
+
+    /// What is assigned under a condition may or may not hold afterwards.
+    fn assign(&mut self, name: &str, value: &str) {
+        let value = Some(value.to_owned()).filter(|value| is_known(value));
+        let before = self.env.vars.get(name);
+        let sure = self.blocks == 0 && (!self.chained || before.is_none_or(|before| *before == value));
+        self.env.vars.insert(name.to_owned(), value.filter(|_| sure));
     }
 }
 

@@ -358,6 +358,42 @@ mod trainers {
 }
 
 #[test]
+fn two_different_engine_commands_leave_the_model_open() {
+    for script in
+        ["if [ -n \"$BIG\" ]; then vllm serve a/b; else vllm serve c/d; fi", "vllm serve a/b || vllm serve a/b -tp 2"]
+    {
+        let found = shell(script);
+        assert!(found.unknown_fields.contains("model") && found.unread[0].contains("more than one"), "{found:?}");
+    }
+    let again = shell("vllm serve a/b || vllm serve a/b");
+    assert!(again.unknown_fields.is_empty() && again.unread.is_empty(), "{again:?}");
+}
+
+#[test]
+fn what_spreads_a_replica_over_pods_is_recognised() {
+    for script in [
+        "vllm serve a/b -tp 16 --nnodes 2 --node-rank 0",
+        "vllm serve a/b -tp 16 --distributed-executor-backend=ray",
+        "python3 -m sglang.launch_server --model a/b --tp 16 --nnodes 2 --node-rank 1",
+    ] {
+        assert!(shell(script).spans_pods, "{script}");
+    }
+    for script in ["vllm serve a/b -tp 16", "vllm serve a/b --nnodes 1 --distributed-executor-backend mp"] {
+        assert!(!shell(script).spans_pods, "{script}");
+    }
+}
+
+#[test]
+fn values_of_variables_are_never_said() {
+    let found = declared(
+        r#"{"name":"c","image":"vllm/vllm-openai:v0.19.0","args":["--model","a/b","--max-model-len","$(LEN)","--dtype","x$(KEY)"],
+            "env":[{"name":"LEN","value":"hf_SECRETVALUE"},{"name":"KEY","value":"hf_OTHERSECRET"}]}"#,
+    );
+    let said = format!("{:?} {:?} {:?}", found.unread, found.notes, found.conflicts);
+    assert!(said.contains("$(LEN)") && said.contains("$(KEY)") && !said.contains("SECRET"), "{said}");
+}
+
+#[test]
 fn an_unknown_program_with_a_gpu_asks_for_annotations() {
     let found = declared(r#"{"name":"c","image":"corp/app:1","resources":{"limits":{"nvidia.com/gpu":1}}}"#);
     assert!(found.unread[0].contains("corp/app:1") && found.unread[0].contains("annotations"));

@@ -45,7 +45,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--speculative-model"], Effect::Unread("the draft model's memory is not estimated")),
     flag(&["--num-speculative-tokens"], Effect::Skip),
     flag(&["--hf-overrides"], Effect::Call(hf_overrides)),
-    flag(&["--hf-config-path"], Effect::Unread("the model's config is taken from elsewhere")),
+    flag(&["--hf-config-path"], Effect::Call(other_config)),
     flag(&["--config"], Effect::Call(config_file)),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
     flag(
@@ -73,6 +73,10 @@ const FLAGS: &[Flag] = &[
     flag(&["--nnodes"], Effect::Keep),
     flag(&["--max-seq-len-to-capture", "--max-cudagraph-capture-size", "--max-cpu-loras"], Effect::Skip),
     flag(&["--data-parallel-size-local", "-dpl", "--data-parallel-address", "--data-parallel-rpc-port"], Effect::Skip),
+    flag(
+        &["--offload-backend", "--offload-group-size", "--offload-params", "--cpu-offload-params"],
+        Effect::Call(|reader, _| reader.unknown("engine.cpuOffload", "offloading by layers is not modelled")),
+    ),
     flag(&["--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
     flag(
         &["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode", "--rope-scaling", "--rope-theta"],
@@ -180,6 +184,11 @@ fn hf_overrides(reader: &mut Reader<'_>, text: &str) {
         reader.unread("changes the model's config in ways that are not read");
         reader.draft.out.unknown_fields.insert("model");
     }
+}
+
+fn other_config(reader: &mut Reader<'_>, _path: &str) {
+    reader.unread("the model's config is taken from elsewhere");
+    reader.draft.out.unknown_fields.insert("model");
 }
 
 fn config_file(reader: &mut Reader<'_>, _path: &str) {

@@ -126,3 +126,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_malformed_item_loses_no_other() {
+    let pod = |name: &str, containers: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers}});
+    let good = json!([{"name": "c"}]);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items":
+        [pod("a", good.clone()), pod("b", json!(7)), null, 17, {"metadata": {}}, pod("c", good.clone())]});
+    let (found, problems) = readable(&list);
+    let names: Vec<&str> = found.iter().map(|template| template.object.name.as_str()).collect();
+    assert_eq!(names, ["a", "c"]);
+    let places: Vec<&str> = problems.iter().map(|problem| problem.location.as_str()).collect();
+    assert_eq!(places, ["items[1]: Pod b", "items[2]: document", "items[3]: document", "items[4]: document"]);
+    assert_eq!(templates(&list).unwrap_err(), problems[0]);
+    let typed = json!({"apiVersion": "v1", "kind": "PodList",
+        "items": [{"metadata": 3}, null, {"metadata": {"name": "d"}, "spec": {"containers": good}}]});
+    let (found, problems) = readable(&typed);
+    assert_eq!((found.len(), problems.len()), (1, 2));
+}

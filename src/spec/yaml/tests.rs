@@ -77,6 +77,23 @@ fn numbers_beyond_range_are_no_silent_null() {
     }
 }
 
+#[test]
+fn a_list_of_ten_thousand_pods_is_read() {
+    let pod =
+        "- {kind: Pod, metadata: {name: p, labels: {a: b}}, spec: {containers: [{name: c, args: [a, b, c, d, e]}]}}\n";
+    let found = documents(&format!("kind: List\nitems:\n{}", pod.repeat(10_000))).unwrap();
+    assert_eq!(found[0].value["items"].as_array().unwrap().len(), 10_000);
+}
+
+#[test]
+fn errors_name_their_place_once_and_no_option_of_the_library() {
+    for text in ["a: [\n", "a: 1\na: 2\n", &format!("a: {}", "[".repeat(100)), "a: &a [*a]\n", "a: *b\n", "\u{0}"] {
+        let said = value(text).unwrap_err().to_string();
+        assert_eq!(said.matches(" at line").count(), 0, "{said}");
+        assert!(!said.contains("Options") && !said.contains("{ "), "{said}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "(?s).{0,200}") {

@@ -56,6 +56,25 @@ fn quoting_and_continuations_are_those_of_the_shell() {
 }
 
 #[test]
+fn an_assignment_under_a_condition_is_not_taken_for_granted() {
+    for (text, expected) in [
+        ("M=a; M=b; x $M", "b"),
+        ("M=a\nif c; then M=b; fi\nx $M", "?$M"),
+        ("if c; then\n  M=a\nelse\n  M=b\nfi\nx $M", "?$M"),
+        ("if c; then :; fi; M=a; x $M", "a"),
+        ("for i in 1 2; do M=a; done; x $M", "?$M"),
+        ("case $c in a) M=b;; esac; x $M", "?$M"),
+        ("cd /d && M=a && x $M", "a"),
+        ("M=a; test -f f && M=b; x $M", "?$M"),
+        ("M=a; test -f f ||\n M=b; x $M", "?$M"),
+    ] {
+        let words = commands(text).into_iter().rfind(|words| words[0] == "x").unwrap();
+        let shown = if is_known(&words[1]) { words[1].clone() } else { format!("?{}", written(&words[1])) };
+        assert_eq!(shown, expected, "{text}");
+    }
+}
+
+#[test]
 fn variables_come_from_the_pod_and_unknown_ones_are_marked() {
     for (text, expected) in [
         ("v $MODEL ${TP} \"$MODEL\" '$MODEL'", vec!["v", "org/m", "2", "org/m", "$MODEL"]),
