@@ -108,8 +108,11 @@ impl<'a> Plan<'a> {
         let drafts = if engine.speculative_tokens > 0 && stage.is_last() { self.model.mtp.as_slice() } else { &[] };
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
-        let caches: Vec<(u64, LayerCache)> =
-            layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
+        let cache = |group: &crate::estimate::model::LayerGroup| {
+            let cache = LayerCache::of(&group.attention, &self.cache);
+            if engine.full_window_cache { cache.whole() } else { cache }
+        };
+        let caches: Vec<(u64, LayerCache)> = layers.map(|(n, group)| (n, cache(group))).collect();
         let pool = Pool::new(&caches, self.scheduling());
         let token_bytes = caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum();
         Rank {
