@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::image::Image;
 use super::shell::{self, Env, Var};
 use crate::spec::declaration::Origin;
 use crate::spec::draft::{Draft, Source};
@@ -134,6 +135,8 @@ pub(super) struct Reader<'a> {
     location: String,
     /// What the command sees.
     env: Env,
+    /// Repository of the container's image.
+    pub(super) image: String,
 }
 
 /// A flag as it was given.
@@ -158,7 +161,13 @@ impl<'a> Reader<'a> {
             origin: Origin::Argument,
             location: String::new(),
             env: Env::default(),
+            image: String::new(),
         }
+    }
+
+    /// The same for a container of this image.
+    pub(super) fn of_image(self, image: &Image<'_>) -> Self {
+        Self { image: image.repository.to_owned(), ..self }
     }
 
     /// Reads arguments, then variables (which are weaker), then what follows from both.
@@ -226,6 +235,26 @@ impl<'a> Reader<'a> {
         }
         let given = last_of_each(self.arguments(&words));
         self.take(given.iter().filter(|given| !matches!(given.flag.effect, Effect::File(..))));
+    }
+
+    /// Reads further arguments that a variable holds; what was said before stands.
+    pub(super) fn more(&mut self, text: &str) {
+        let Ok((commands, _)) = shell::script(text, &self.env.clone(), &[]) else {
+            return self.doubt("arguments", "further arguments cannot be read");
+        };
+        for words in commands {
+            let given = last_of_each(self.arguments(&words));
+            self.take(given.iter());
+        }
+    }
+
+    /// Sets a field that nothing has set to what the program does by itself.
+    pub(super) fn default(&mut self, path: &str, value: &Value) {
+        if self.draft.is_free(path) {
+            let location = self.location.clone();
+            let source = Source { origin: Origin::Inferred, location: &location };
+            let _ = self.draft.set_path(path, value, source);
+        }
     }
 
     /// Applies the options of a file that the command's script wrote.

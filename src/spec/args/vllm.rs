@@ -124,7 +124,7 @@ const SWITCHES: &[&str] = &[
     "--calculate-kv-scales",
 ];
 
-const ENV: &[Flag] = &[
+pub(super) const ENV: &[Flag] = &[
     flag(&["VLLM_PP_LAYER_PARTITION"], Effect::Map("engine.layerPartition", layer_list)),
     flag(&["VLLM_ALLOW_LONG_MAX_MODEL_LEN"], Effect::Set("engine.allowLongContext")),
     flag(
