@@ -89,8 +89,13 @@ fn one(
         }
     }
     args::read(container, &mut draft);
+    if let Some((model, by)) = downloads::model(pod) {
+        draft.downloaded(model, by);
+    }
     Ok(draft.finish())
 }
+
+mod downloads;
 
 #[cfg(test)]
 mod tests;
