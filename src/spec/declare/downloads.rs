@@ -3,7 +3,8 @@
 use crate::spec::pod::{Container, PodTemplate};
 
 /// Words after which a download command names a repository.
-const COMMANDS: &[&[&str]] = &[&["huggingface-cli", "download"], &["hf", "download"], &["modelscope", "download", "--model"]];
+const COMMANDS: &[&[&str]] =
+    &[&["huggingface-cli", "download"], &["hf", "download"], &["modelscope", "download", "--model"]];
 
 /// The one model that the pod's init containers fetch, with the container that does; none if they fetch several.
 pub(super) fn model(pod: &PodTemplate) -> Option<(String, &str)> {

@@ -28,7 +28,9 @@ fn search<'a>(value: &'a Value, path: String, depth: usize, out: &mut Vec<(Strin
         return;
     }
     match value {
-        Value::Object(_) if value.get("spec").is_some_and(has_containers) => out.push((path, Shape::PodTemplate, value)),
+        Value::Object(_) if value.get("spec").is_some_and(has_containers) => {
+            out.push((path, Shape::PodTemplate, value))
+        }
         Value::Object(_) if has_containers(value) => out.push((path, Shape::PodSpec, value)),
         Value::Object(map) => {
             for (key, inner) in map {

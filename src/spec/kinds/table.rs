@@ -91,12 +91,7 @@ pub const KINDS: &[Kind] = &[
     Kind { pods: pods::indexed_job, ..row("batch", "Job", &[template("spec.template")], "spec.parallelism") },
     Kind {
         pods: pods::indexed_job,
-        ..row(
-            "batch",
-            "CronJob",
-            &[template("spec.jobTemplate.spec.template")],
-            "spec.jobTemplate.spec.parallelism",
-        )
+        ..row("batch", "CronJob", &[template("spec.jobTemplate.spec.template")], "spec.jobTemplate.spec.parallelism")
     },
     Kind {
         pods: pods::leader_and_workers,
@@ -203,7 +198,10 @@ pub const KINDS: &[Kind] = &[
         pods::dynamo_nodes,
     ),
     group("nvidia.com", "DynamoComponentDeployment", &[made("spec", made::dynamo::service)], pods::dynamo_nodes),
-    Kind { pods: pods::nim_nodes, ..row("apps.nvidia.com", "NIMService", &[made("spec", made::nim::service)], "spec.replicas") },
+    Kind {
+        pods: pods::nim_nodes,
+        ..row("apps.nvidia.com", "NIMService", &[made("spec", made::nim::service)], "spec.replicas")
+    },
     row("kubeai.org", "Model", &[made("spec", made::kubeai::model)], "spec.minReplicas"),
     row("orchestration.aibrix.ai", "StormService", &[template("spec.template.spec.roles[].template")], "spec.replicas"),
     row("orchestration.aibrix.ai", "RoleSet", &[template("spec.roles[].template")], ""),

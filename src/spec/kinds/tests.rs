@@ -277,7 +277,10 @@ fn operators_services_become_pods() {
         json!({"runtimeRef": {"name": "torchtune-llama3.2-1b"}, "trainer": {"numNodes": 2, "resourcesPerNode": gpus("2")}}),
     );
     let declaration = declared(&train);
-    assert_eq!((declaration.task, declaration.replica_pods), (Some(crate::estimate::workload::Task::Training), Some(2)));
+    assert_eq!(
+        (declaration.task, declaration.replica_pods),
+        (Some(crate::estimate::workload::Task::Training), Some(2))
+    );
 }
 
 #[test]
@@ -332,14 +335,12 @@ fn unknown_kinds_are_searched_for_what_looks_like_a_pod() {
     );
     assert_eq!(
         found(&custom),
-        [
-            ("spec.podSpec".to_owned(), "b".to_owned()),
-            ("spec.serving.roles[0].template".to_owned(), "a".to_owned())
-        ]
+        [("spec.podSpec".to_owned(), "b".to_owned()), ("spec.serving.roles[0].template".to_owned(), "a".to_owned())]
     );
     let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"},
         "data": {"pod": {"containers": [{"name": "c", "image": "i"}]}}});
     assert!(found(&config).is_empty());
-    let runtime = of("serving.kserve.io/v1alpha1", "ServingRuntime", json!({"containers": [{"name": "c", "image": "i"}]}));
+    let runtime =
+        of("serving.kserve.io/v1alpha1", "ServingRuntime", json!({"containers": [{"name": "c", "image": "i"}]}));
     assert!(found(&runtime).is_empty(), "completed by an InferenceService");
 }
