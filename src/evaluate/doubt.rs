@@ -89,7 +89,10 @@ pub(super) fn quantized(declaration: &Declaration, workload: &Workload) -> Optio
         ModelFacts::Known(model) => model.quantization.is_some(),
         ModelFacts::Shape(_) => true,
     };
-    let said = stored || declaration.origins.contains_key("quantization") || workload.quantization.is_some();
+    let said = stored
+        || declaration.checkpoint_bytes.is_some()
+        || declaration.origins.contains_key("quantization")
+        || workload.quantization.is_some();
     (by_path && !said).then(|| Workload { quantization: Quantization::from_name("nf4"), ..workload.clone() })
 }
 

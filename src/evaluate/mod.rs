@@ -5,6 +5,7 @@
 mod doubt;
 mod message;
 mod resolve;
+mod stored;
 mod view;
 
 use crate::decide::fit::{self, Assessment, Strictness};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::stored;
 use crate::decide::Verdict;
 use crate::estimate::model::{Model, Quantization, hf_config};
 use crate::estimate::workload::{ModelFacts, Shape, Sharding, Task};
@@ -33,7 +34,8 @@ pub(super) fn imaginary_device() -> Device {
 /// Resolves a declaration.
 pub(super) fn workload(declaration: &Declaration, catalog: &Catalog) -> Result<Resolved, Problem> {
     let mut notes = Vec::new();
-    let model = model(declaration, catalog)?;
+    let mut model = model(declaration, catalog)?;
+    stored::apply(declaration, &mut model, &mut notes)?;
     let quantization = quantization(declaration, &model)?;
     let task = declaration.task.unwrap_or_else(|| {
         let training = declaration.origins.keys().any(|field| field.starts_with("training."));
@@ -68,6 +70,7 @@ fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Pro
         Some(ModelReference::Name(name)) => {
             catalog.find(name).map(ModelFacts::Known).map_err(|error| problem(Verdict::UnknownModel, error.to_string()))
         }
+        Some(ModelReference::Loaded(model)) => Ok(ModelFacts::Known(Arc::clone(model))),
         Some(ModelReference::Config(config)) => hf_config::read("config", config)
             .map(|model| ModelFacts::Known(Arc::new(model)))
             .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),

@@ -86,6 +86,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("profile", &[], Kind::Text(|d, text| d.model.profile = Some(text.to_owned()))),
     field("config", &[], Kind::Object(|d, config| d.model.config = Some(config))),
     field("parameters", &[], Kind::Parameters(|d, n| d.model.parameters = Some(n))),
+    field("checkpointBytes", &[], Kind::Memory(|d, n| d.out.checkpoint_bytes = Some(n))),
     field("layers", &[], Kind::Count(1, 100_000, |d, n| d.model.layers = Some(n))),
     field("hiddenSize", &[], Kind::Count(1, 10_000_000, |d, n| d.model.hidden_size = Some(n))),
     field("heads", &[], Kind::Count(1, 100_000, |d, n| d.model.heads = Some(n))),

@@ -155,8 +155,8 @@ impl<'a> Plan<'a> {
         let drafts: Bytes = drafts.iter().map(|group| storage.layer(group).times(group.count)).sum();
         let bytes = storage.stage(self.model, stage) + drafts + rotary_table(self.model, self.element);
         let bytes = bytes - self.workload.engine.cpu_offload;
-        let quantized = storage.quantization.is_some();
-        if quantized { Interval::spread(bytes, 0.02, 0.03) } else { Interval::spread(bytes, 0.003, 0.004) }
+        let (below, above) = storage.error(self.model);
+        Interval::spread(bytes, below, above)
     }
 
     fn activations(&self, stage: &Stage<'_>) -> Interval {
