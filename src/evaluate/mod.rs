@@ -187,7 +187,7 @@ impl<'a> Draft<'a> {
     fn refuse(self, error: &EstimateError) -> Report {
         let verdict = match error {
             EstimateError::Invalid { .. } => Verdict::InvalidSpec,
-            EstimateError::Parallelism(_) => Verdict::ParallelismMismatch,
+            EstimateError::Parallelism(_) | EstimateError::Undivided(_) => Verdict::ParallelismMismatch,
             EstimateError::Missing { .. } => Verdict::UnknownWorkload,
         };
         self.finish(verdict, error.to_string())

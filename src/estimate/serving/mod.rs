@@ -6,6 +6,7 @@ mod llamacpp;
 mod ollama;
 mod server;
 mod sglang;
+mod startup;
 mod tgi;
 mod trtllm;
 mod upfront;
@@ -22,6 +23,12 @@ use super::{Device, Estimate, EstimateError, Workload};
 pub fn estimate(workload: &Workload, model: &Model, device: &Device) -> Result<Estimate, EstimateError> {
     let text = workload.engine.text_only.then(|| without_towers(model));
     let model = text.as_ref().unwrap_or(model);
+    let mut estimate = by_engine(workload, model, device)?;
+    estimate.refusals.extend(startup::refusals(workload, model, device));
+    Ok(estimate)
+}
+
+fn by_engine(workload: &Workload, model: &Model, device: &Device) -> Result<Estimate, EstimateError> {
     match workload.engine.name {
         EngineName::Vllm => vllm::estimate(workload, model, device),
         EngineName::Sglang => sglang::estimate(workload, model, device),
