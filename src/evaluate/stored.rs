@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::resolve::Problem;
+use super::resolve::{Problem, problem};
 use crate::decide::Verdict;
 use crate::estimate::Bytes;
 use crate::estimate::model::checkpoint::attach_total;
@@ -21,9 +21,9 @@ pub(super) fn apply(declaration: &Declaration, facts: &mut ModelFacts, notes: &m
     if let Some(bytes) = declaration.checkpoint_bytes {
         let mut known = (**model).clone();
         stored_as(declaration, &mut known, bytes);
-        attach_total(&mut known, bytes.0).map_err(|error| Problem {
-            verdict: Verdict::SpecConflict,
-            message: format!("checkpointBytes: {error}; make the annotations `checkpointBytes` and `model` agree"),
+        attach_total(&mut known, bytes.0).map_err(|error| {
+            let text = format!("checkpointBytes: {error}; make the annotations `checkpointBytes` and `model` agree");
+            problem(Verdict::SpecConflict, text)
         })?;
         *model = Arc::new(known);
     }

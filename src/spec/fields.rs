@@ -16,7 +16,7 @@ use crate::estimate::workload::{
     Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Sharding, Task, Version,
 };
 
-pub(super) use names::QUANTIZATIONS;
+pub(crate) use names::QUANTIZATIONS;
 
 /// One field.
 pub(super) struct Field {

@@ -83,7 +83,7 @@ pub(super) const PROGRAM: Program = Program {
         "--is-embedding",
         "--enable-two-batch-overlap",
     ],
-    env: &[],
+    env: &[flag(&["SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"], Effect::Set("engine.allowLongContext"))],
     images: &[
         ImageRule { repository: "lmsysorg/sglang", entrypoint: false, versioned: true },
         ImageRule { repository: "sgl-dev", entrypoint: false, versioned: false },

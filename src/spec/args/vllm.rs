@@ -79,10 +79,8 @@ const FLAGS: &[Flag] = &[
         Effect::Call(|reader, _| reader.unknown("engine.cpuOffload", "offloading by layers is not modelled")),
     ),
     flag(&["--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
-    flag(
-        &["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode", "--rope-scaling", "--rope-theta"],
-        Effect::Skip,
-    ),
+    flag(&["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode"], Effect::Skip),
+    flag(&["--rope-scaling", "--rope-theta"], Effect::Call(|reader, _| longer_positions(reader))),
 ];
 
 const SWITCHES: &[&str] = &[
@@ -205,10 +203,16 @@ fn hf_overrides(reader: &mut Reader<'_>, text: &str) {
         Ok(Value::Object(map)) => map.keys().all(|key| HARMLESS.contains(&key.as_str())),
         _ => false,
     };
+    longer_positions(reader);
     if !harmless {
         reader.unread("changes the model's config in ways that are not read");
         reader.draft.out.unknown_fields.insert("model");
     }
+}
+
+/// The context is then not the one that the model was made for.
+fn longer_positions(reader: &mut Reader<'_>) {
+    reader.default("engine.allowLongContext", &Value::from(true));
 }
 
 fn other_config(reader: &mut Reader<'_>, _path: &str) {

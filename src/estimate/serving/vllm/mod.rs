@@ -13,7 +13,7 @@ use crate::estimate::memory::weights::Storage;
 use crate::estimate::model::Model;
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
-use crate::estimate::workload::Workload;
+use crate::estimate::workload::{Version, Workload};
 use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
 
 use pool::{Pool, Scheduling};
@@ -365,7 +365,26 @@ impl<'a> Plan<'a> {
                 ),
             });
         }
+        refusals.extend(self.states_too_few(worst));
         refusals
+    }
+
+    /// Every sequence of a captured graph needs a block for its state (checked since 0.20, which follows change 38270).
+    fn states_too_few(&self, worst: &Rank<'_>) -> Option<Refusal> {
+        let engine = &self.workload.engine;
+        let checked = engine.version.is_some_and(|version| version >= Version([0, 20, 0])) && !engine.enforce_eager;
+        if !checked || !worst.pool.is_hybrid() || worst.fixed().low > self.usable {
+            return None;
+        }
+        let most = engine.kv_cache_memory.unwrap_or(self.usable - worst.fixed().low);
+        let blocks = worst.pool.blocks(most.as_f64());
+        (self.sequences > blocks).then(|| Refusal {
+            code: "SEQUENCES_EXCEED_STATES",
+            message: format!(
+                "{} sequences exceed the {blocks} blocks for recurrent states that the pool has at most: lower --max-num-seqs",
+                self.sequences
+            ),
+        })
     }
 
     fn notes(&self) -> Vec<String> {
