@@ -1,6 +1,7 @@
 //! The fields of a declaration as one table: block annotations, flat annotations and argument readers all set them
 //! through it, so that a field has one name, one range and one set of allowed words.
 
+mod meanings;
 mod names;
 
 use std::str::FromStr;
@@ -204,6 +205,35 @@ pub(super) fn by_path(path: &str) -> Option<&'static Field> {
 }
 
 impl Field {
+    /// What it means, and an example.
+    pub(super) fn meaning(&self) -> Option<(&'static str, &'static str)> {
+        let found = meanings::MEANINGS.iter().find(|(path, ..)| *path == self.path);
+        found.map(|(_, meaning, example)| (*meaning, *example))
+    }
+
+    /// What it may hold, in words; of named values the first `most`.
+    pub(super) fn allowed(&self, most: usize) -> String {
+        match &self.kind {
+            Kind::Count(least, greatest, _) => format!("whole number, {least} to {greatest}"),
+            Kind::Tokens(_) => "tokens; `k` and `m` count in 1024s".to_owned(),
+            Kind::Parameters(_) => "a count such as `6.74B`".to_owned(),
+            Kind::Share(_) => "above 0, at most 1".to_owned(),
+            Kind::Ratio(_) => "above 0".to_owned(),
+            Kind::Memory(_) => "a quantity such as `16Gi`".to_owned(),
+            Kind::Flag(_) => "`true` or `false`".to_owned(),
+            Kind::Name(names, _) => {
+                let shown: Vec<&str> = names.iter().take(most).copied().collect();
+                let more = names.len().saturating_sub(most);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("{}{more}", shown.join(", "))
+            }
+            Kind::Text(_) => "text".to_owned(),
+            Kind::List(_) => "words, separated by commas or a list".to_owned(),
+            Kind::Counts(_) => "whole numbers, separated by commas or a list".to_owned(),
+            Kind::Object(_) => "an object".to_owned(),
+        }
+    }
+
     /// Reads a value and puts it into the draft.
     ///
     /// # Errors
