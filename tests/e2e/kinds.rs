@@ -14,23 +14,29 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("kinds::a_misfit_is_denied_at_the_object_that_was_applied", misfits_are_denied)]
 }
 
-/// Group, version, kind, plural, and an object whose pods serve 7 billion parameters on one T4 each.
-fn misfits() -> Vec<(&'static str, &'static str, &'static str, &'static str, Value)> {
-    let container = json!({
+/// Serves 7 billion parameters on one T4.
+fn server() -> Value {
+    json!({
         "name": "server", "image": "vllm/vllm-openai:v0.19.0", "args": ["--model", LLAMA],
         "resources": {"limits": {"nvidia.com/gpu": "1"}},
-    });
-    let trainer = json!({
-        "name": "trainer", "image": "pytorch/pytorch:2.8.0",
-        "command": ["python", "train.py"],
-        "resources": {"limits": {"nvidia.com/gpu": "1"}},
-    });
-    let serving = json!({"spec": {"containers": [container]}});
-    let training = json!({
-        "metadata": {"annotations": {"vramguard.io/spec":
-            format!("{{task: training, model: {LLAMA}, batchSize: 1, contextLength: 512, training: {{sharding: none, precision: mixed-bf16}}}}")}},
-        "spec": {"containers": [trainer]},
-    });
+    })
+}
+
+/// Trains them all on one T4.
+fn training() -> Value {
+    let spec = format!(
+        "{{task: training, model: {LLAMA}, batchSize: 1, contextLength: 512, training: {{sharding: none, precision: mixed-bf16}}}}"
+    );
+    json!({
+        "metadata": {"annotations": {"vramguard.io/spec": spec}},
+        "spec": {"containers": [{"name": "trainer", "image": "pytorch/pytorch:2.8.0", "command": ["python", "train.py"],
+            "resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
+    })
+}
+
+/// Group, version, kind, plural, and a spec that cannot fit.
+fn misfits() -> Vec<(&'static str, &'static str, &'static str, &'static str, Value)> {
+    let (training, serving) = (training(), json!({"spec": {"containers": [server()]}}));
     let ray = "applications:\n- name: llm\n  args:\n    llm_configs:\n    - model_loading_config: {model_id: meta-llama/Llama-2-7b-hf}\n";
     vec![
         (
@@ -77,7 +83,7 @@ fn misfits() -> Vec<(&'static str, &'static str, &'static str, &'static str, Val
             "v1beta1",
             "InferenceService",
             "inferenceservices",
-            json!({"predictor": {"containers": [container]}}),
+            json!({"predictor": {"containers": [server()]}}),
         ),
     ]
 }
