@@ -11,6 +11,7 @@
 )]
 
 mod checkpoints;
+mod annotated;
 mod document;
 mod engines;
 mod megatron;
