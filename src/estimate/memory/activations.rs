@@ -31,6 +31,8 @@ pub struct Kernels {
     pub scores: Option<f64>,
     /// Masks of hidden dropout are kept, a byte an element, after both halves of a layer.
     pub dropout: bool,
+    /// Tokens that the busiest rank's experts get, over the average.
+    pub imbalance: f64,
 }
 
 /// Which projections have trainable adapters, and how those cast their inputs.
@@ -192,7 +194,7 @@ pub fn backward(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {
     let inner = match group.mlp {
         Mlp::Dense { intermediate, .. } => intermediate as f64,
         Mlp::Moe { top_k, intermediate, shared_intermediate, .. } => {
-            (top_k as f64).mul_add(intermediate as f64, shared_intermediate as f64)
+            (top_k as f64 * kernels.imbalance).mul_add(intermediate as f64, shared_intermediate as f64)
         }
         Mlp::None => 0.0,
     };
@@ -322,7 +324,7 @@ fn mlp(mlp: &Mlp, hidden: f64, kernels: &Kernels) -> Saved {
         Mlp::Dense { intermediate, gated } => dense(intermediate as f64, gated, hidden, kernels),
         Mlp::Moe { experts, top_k, intermediate, shared_intermediate, gated } => {
             let each = dense(intermediate as f64, gated, hidden, &Kernels { autocast: false, ..*kernels });
-            let top_k = top_k as f64;
+            let top_k = top_k as f64 * kernels.imbalance;
             // Permuted inputs and the experts' outputs, for every expert that a token uses.
             let permuted = top_k * 2.0 * kernels.width * hidden;
             let shared = if shared_intermediate > 0 {
@@ -373,6 +375,7 @@ mod tests {
         frozen_inputs: false,
         scores: None,
         dropout: false,
+        imbalance: 1.0,
     };
 
     fn block(heads: Heads, mlp: Mlp, norms: u64) -> LayerGroup {

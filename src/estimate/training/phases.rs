@@ -101,11 +101,12 @@ impl<'a> Footprint<'a> {
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
-            held: plan.habits.held_logits && !plan.kernels.fused && !plan.frugal,
+            held: plan.habits.held_logits,
+            eager: !plan.declared.fused_kernels,
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
             in_place: plan.family == Family::Megatron || plan.habits.megatron || plan.compiled_loss,
-            recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
+            recomputed_chunks: plan.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
         let cross_entropy = if plan.cheapest_loss { cross_entropy.cheapest() } else { cross_entropy };
@@ -167,11 +168,25 @@ impl<'a> Footprint<'a> {
         load
     }
 
+    /// Bytes beyond the peak that the allocator takes: unusable remainders, and with `streams` the freed blocks of
+    /// gradients that are reduced on a stream of their own, which it gives back only when the device is full.
+    pub(super) fn fragmentation(&self, streams: bool) -> f64 {
+        let streams = streams && self.plan.reduces_apart;
+        let peak = self.peak().1.total();
+        let taken = |phase| {
+            let load = self.load(phase);
+            let apart = if streams { self.load(Phase::Step).gradients - load.gradients } else { 0.0 };
+            load.total() + self.plan.slack(&load) + apart.max(0.0)
+        };
+        let most = Phase::ALL.into_iter().map(taken).fold(0.0, f64::max);
+        (most - peak).max(0.0)
+    }
+
     /// What the allocator holds while forward and backward run, with cached blocks of samples of other lengths.
     pub(super) fn reserved_at_work(&self) -> f64 {
         let of = |phase| {
             let load = self.load(phase);
-            load.total() + self.plan.cached * load.at_work()
+            load.total() + self.plan.cached * load.logits
         };
         of(Phase::Loss).max(of(Phase::BackwardStart))
     }
@@ -342,6 +357,9 @@ impl<'a> Footprint<'a> {
             self.rank.trained.total() * self.plan.policy.autocast
         } else if self.plan.kernels.autocast {
             self.rank.head * self.plan.policy.autocast
+        } else if self.plan.adapters.is_some() && self.plan.frozen_width() > self.plan.policy.frozen {
+            // The upcast head is cast back to 16 bit for its product.
+            self.rank.head * self.plan.policy.compute
         } else {
             0.0
         };

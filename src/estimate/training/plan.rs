@@ -7,7 +7,8 @@ use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelis
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, error, foreach, loss, recompute, resident, sequence_parallel, shifted_logits, shortest, slack,
+    assumed_sharding, cached, error, filled, foreach, imbalance, loss, recompute, reduces_apart, resident,
+    sequence_parallel, shifted_logits, slack,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -74,6 +75,8 @@ pub(super) struct Plan {
     pub(super) bucket_copy: bool,
     /// The loss is compiled and works in place.
     pub(super) compiled_loss: bool,
+    /// Chunks of a chunked loss recompute their logits.
+    pub(super) recomputed_chunks: bool,
     /// The optimizer step copies the trainable parameters once.
     pub(super) foreach: bool,
     pub(super) offload: bool,
@@ -87,6 +90,10 @@ pub(super) struct Plan {
     pub(super) frugal: bool,
     /// What the allocator holds on top, as shares of what rests and of what comes and goes.
     pub(super) slack: (f64, f64),
+    /// A tied head is a matrix of its own.
+    pub(super) untied_head: bool,
+    /// Gradients are reduced on a stream of their own, whose blocks the allocator gives to no other.
+    pub(super) reduces_apart: bool,
     /// Logits of an old version of transformers.
     pub(super) shifted_logits: bool,
     pub(super) habits: Habits,
@@ -133,7 +140,7 @@ const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
 /// Workspaces in the allocator, MiB.
-const WORKSPACE: [f64; 3] = [32.0, 96.0, 256.0];
+const WORKSPACE: [f64; 3] = [0.0, 96.0, 256.0];
 const MIB: f64 = 1_048_576.0;
 
 impl Scenario {
@@ -172,7 +179,7 @@ impl Plan {
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
-            tokens: shortest(training, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
+            tokens: filled(training, habits, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
             tensor: parallelism.tensor as f64,
             pipeline: parallelism.pipeline,
             virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
@@ -186,13 +193,18 @@ impl Plan {
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
             loss: loss(training, habits, scenario),
-            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low,
+            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low && !habits.known_loss,
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
             micro_batches: training.micro_batches.map(|count| count as f64),
             bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
             compiled_loss: training.fused_kernels && scenario == Scenario::Low,
+            recomputed_chunks: match scenario {
+                Scenario::Low => true,
+                Scenario::Likely => habits.recomputed_chunks,
+                Scenario::High => false,
+            },
             foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
@@ -201,16 +213,18 @@ impl Plan {
             adapters,
             frugal: scenario == Scenario::Low,
             slack: scenario.pick(slack(training, family, habits)),
+            untied_head: scenario.pick(habits.untied_head),
+            reduces_apart: division.shards > 1.0 && reduces_apart(training, family, habits, scenario),
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
             error: error(training, scenario),
-            cached: habits.cached * scenario.pick([0.0, 1.0, 1.6]),
+            cached: cached(habits, sequence),
         })
     }
 
     /// Bytes that the allocator holds but cannot use, for a load.
-    pub(super) fn fragmentation(&self, load: &Load) -> f64 {
+    pub(super) fn slack(&self, load: &Load) -> f64 {
         let at_work = load.at_work();
         self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
     }
@@ -274,12 +288,16 @@ fn kernels(
     adapters: Option<&AdapterPlan>,
     scenario: Scenario,
 ) -> Kernels {
+    let habits = Habits::of(workload.training.trainer.as_deref());
+    let megatron = family == Family::Megatron;
     let habit = match scenario {
-        Scenario::Low => true,
-        Scenario::Likely => family == Family::Megatron,
-        Scenario::High => false,
+        Scenario::Low => megatron || !habits.known_kernels,
+        Scenario::Likely => megatron,
+        Scenario::High => megatron && habits.known_kernels,
     };
-    let fused = workload.training.fused_kernels || habit;
+    // Collectives between tensor-parallel ranks cut compiled layers into pieces that fuse little.
+    let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && scenario != Scenario::Low;
+    let fused = (workload.training.fused_kernels && !cut) || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
     Kernels {
@@ -294,6 +312,7 @@ fn kernels(
         frozen_inputs: quantized && Habits::of(workload.training.trainer.as_deref()).keeps_quantized_inputs,
         scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
         dropout: workload.training.dropout,
+        imbalance: imbalance(workload.parallelism, scenario),
     }
 }
 

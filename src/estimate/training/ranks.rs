@@ -122,7 +122,7 @@ impl<'a> Rank<'a> {
                 continue;
             }
             let tied = tensor.kind == TensorKind::Embedding && model.tied_embeddings && tensor.module == "embed_tokens";
-            let copies = if tied && self.stage == 0 && self.last && plan.habits.untied_head { 2.0 } else { 1.0 };
+            let copies = if tied && self.stage == 0 && self.last && plan.untied_head { 2.0 } else { 1.0 };
             let parameters = copies * self.count(plan, tensor, copies);
             self.root += parameters;
             if tied || tensor.kind == TensorKind::Head {
