@@ -79,22 +79,20 @@ pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits,
 }
 
 /// Error of the rules for what comes and goes, larger where kernels differ most.
-pub(super) fn error(training: &Training, scenario: Scenario) -> f64 {
+pub(super) fn error(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
     let quantized = training.lora.as_ref().is_some_and(|lora| lora.quantized_base);
     let (low, high) = match (training.precision, quantized) {
         (Some(Precision::Fp8), _) => (0.7, 1.09),
         (_, true) => (0.8, 1.3),
-        _ => (0.85, 1.09),
+        _ if training.lora.is_some() || !habits.known_kernels => (0.85, 1.09),
+        _ => (0.9, 1.09),
     };
     scenario.pick([low, 1.0, high])
 }
 
-/// Tokens that the busiest of expert-parallel ranks gets over the average: routers are balanced by a loss, not exactly.
+/// Tokens that the busiest of expert-parallel ranks gets over the average: a loss balances routers, and only roughly.
 pub(super) const fn imbalance(parallelism: Parallelism, scenario: Scenario) -> f64 {
-    match scenario {
-        Scenario::High if parallelism.expert > 1 => 1.5,
-        _ => 1.0,
-    }
+    if parallelism.expert > 1 { scenario.pick([1.0, 1.15, 1.6]) } else { 1.0 }
 }
 
 pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {

@@ -218,7 +218,7 @@ impl Plan {
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, scenario),
+            error: error(training, habits, scenario),
             cached: cached(habits, sequence),
         })
     }
