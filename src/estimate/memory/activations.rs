@@ -188,6 +188,18 @@ pub fn checkpoint(hidden: u64, kernels: &Kernels) -> Saved {
     Saved::whole(width * hidden as f64)
 }
 
+/// Keys and values that a layer's attention keeps for each token of another sequence, here an encoder's output.
+#[must_use]
+pub fn source(group: &LayerGroup, kernels: &Kernels) -> Saved {
+    match group.attention {
+        Attention::Cross(heads) => {
+            let widths = Widths::of(heads);
+            Saved::split(kernels.width * (widths.key + widths.value))
+        }
+        _ => Saved::default(),
+    }
+}
+
 /// Temporaries of one layer inside backward: gradients of its widest tensors.
 #[must_use]
 pub fn backward(group: &LayerGroup, hidden: u64, kernels: &Kernels) -> Saved {

@@ -95,6 +95,18 @@ pub(super) const fn imbalance(parallelism: Parallelism, scenario: Scenario) -> f
     if parallelism.expert > 1 { scenario.pick([1.0, 1.15, 1.6]) } else { 1.0 }
 }
 
+/// Tokens of a target sample over those of the source, for an encoder-decoder model: summaries and answers are shorter.
+pub(super) fn targets(training: &Training, sequence: u64, scenario: Scenario) -> f64 {
+    let declared = training.target_length.map(|target| target as f64 / (sequence as f64).max(1.0));
+    declared.unwrap_or_else(|| scenario.pick([0.125, 0.5, 1.0]))
+}
+
+/// Draft layers that are trained with the model: as declared; transformers drops them, Megatron's recipes may not.
+pub(super) fn draft_layers(training: &Training, habits: Habits, scenario: Scenario) -> u64 {
+    let habit = habits.megatron && scenario == Scenario::High;
+    training.mtp_layers.unwrap_or(if habit { u64::MAX } else { 0 })
+}
+
 pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
     if habits.foreach {
         return STEPPED;

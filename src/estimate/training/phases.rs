@@ -3,12 +3,12 @@
 use super::plan::{Plan, Recompute, UNKNOWN_ACTIVATION_BYTES};
 use super::policy::Family;
 use super::ranks::Rank;
-use crate::estimate::memory::activations::{self, Saved};
+use crate::estimate::memory::activations::{self, Kernels, Saved};
 use crate::estimate::memory::gradients::Gradients;
 use crate::estimate::memory::logits::CrossEntropy;
 use crate::estimate::memory::optimizer::States;
 use crate::estimate::memory::transient::Unsharding;
-use crate::estimate::model::{LayerGroup, Model};
+use crate::estimate::model::{Attention, LayerGroup, Model};
 use crate::estimate::workload::{Checkpointing, Sharding};
 
 /// Bytes of one rank in one phase, by term.
@@ -97,7 +97,7 @@ impl<'a> Footprint<'a> {
             Gradients { trainable: trainable.total(), width, shards: effective, bucket_copy: plan.bucket_copy };
         let cross_entropy = CrossEntropy {
             loss: plan.loss,
-            tokens: plan.tokens,
+            tokens: plan.tokens * plan.targets * (1.0 + rank.drafts),
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
@@ -330,7 +330,7 @@ impl<'a> Footprint<'a> {
 
     /// Bytes of one token in one layer that are kept for backward.
     pub(super) fn kept_per_token(&self, group: &LayerGroup) -> f64 {
-        let (hidden, kernels) = (self.model.hidden_size, &self.plan.kernels);
+        let (hidden, kernels) = (self.model.hidden_size, &self.kernels(group));
         let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
         let none = on_rank(activations::layer(group, hidden, kernels));
         let full = on_rank(activations::checkpoint(hidden, kernels)).min(none);
@@ -350,9 +350,27 @@ impl<'a> Footprint<'a> {
         }
     }
 
+    /// Bytes of one layer for each token of the context length; a decoder's layers see fewer targets.
+    fn kept_per_source(&self, group: &LayerGroup) -> f64 {
+        let share = self.plan.share_of_tokens(group);
+        let keeps_all = self.plan.recompute == Recompute::Declared(Checkpointing::None);
+        let source =
+            if keeps_all && share < 1.0 { activations::source(group, &self.plan.kernels) } else { Saved::default() };
+        let longer = (1.0 - share) * source.on_rank(self.plan.tensor, self.plan.sequence_parallel);
+        share.mul_add(self.kept_per_token(group), longer)
+    }
+
+    /// The kernels of a group of layers: a decoder's own attention scores targets against targets.
+    fn kernels(&self, group: &LayerGroup) -> Kernels {
+        let own = !matches!(group.attention, Attention::Encoder(_) | Attention::Cross(_));
+        let kernels = self.plan.kernels;
+        let scores = kernels.scores.map(|length| if own { length * self.plan.targets } else { length });
+        Kernels { scores, ..kernels }
+    }
+
     fn kept(&self) -> f64 {
         let keeps_all = self.plan.recompute == Recompute::Declared(Checkpointing::None);
-        let layers: f64 = self.rank.layers.iter().map(|(count, group)| count * self.kept_per_token(group)).sum();
+        let layers: f64 = self.rank.layers.iter().map(|(count, group)| count * self.kept_per_source(group)).sum();
         let casts: f64 = if keeps_all && self.plan.kernels.autocast {
             self.rank.trained.total() * self.plan.policy.autocast
         } else if self.plan.kernels.autocast {
@@ -370,7 +388,7 @@ impl<'a> Footprint<'a> {
         // Three layers' inputs are on their way to or from the host.
         let count: f64 = self.rank.layers.iter().map(|(count, _)| count).sum();
         let waiting = if offloaded { waiting.min(3.0 * self.plan.tokens * layers / count.max(1.0)) } else { waiting };
-        waiting + self.plan.tokens * head + casts
+        waiting + self.plan.tokens * self.plan.targets * head + casts
     }
 
     fn megatron(&self) -> bool {
@@ -379,12 +397,13 @@ impl<'a> Footprint<'a> {
 
     /// One layer in backward: what it recomputes, and its temporaries.
     fn working(&self) -> f64 {
-        let (hidden, kernels) = (self.model.hidden_size, &self.plan.kernels);
+        let hidden = self.model.hidden_size;
         let again = self.plan.recompute != Recompute::Declared(Checkpointing::None);
         let per_token = self.rank.layers.iter().map(|(_, group)| {
             let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
-            let recomputed = if again { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
-            recomputed + on_rank(activations::backward(group, hidden, kernels))
+            let kernels = self.kernels(group);
+            let recomputed = if again { on_rank(activations::layer(group, hidden, &kernels)) } else { 0.0 };
+            self.plan.share_of_tokens(group) * (recomputed + on_rank(activations::backward(group, hidden, &kernels)))
         });
         // Compiled recomputation frees as it goes.
         let share = if self.plan.frugal { 0.75 } else { 1.0 };

@@ -2,13 +2,13 @@
 
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
-use crate::estimate::model::{Model, Quantization, TensorKind};
+use crate::estimate::model::{Attention, LayerGroup, Model, Quantization, TensorKind};
 use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, cached, error, filled, foreach, imbalance, loss, recompute, reduces_apart, resident,
-    sequence_parallel, shifted_logits, slack,
+    assumed_sharding, cached, draft_layers, error, filled, foreach, imbalance, loss, recompute, reduces_apart,
+    resident, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -47,6 +47,10 @@ const UNDECLARED_BATCH: (u64, u64) = (1, 8);
 pub(super) struct Plan {
     /// Tokens of a micro-batch on one rank.
     pub(super) tokens: f64,
+    /// The same of the decoder, where the model has an encoder of its own: over `tokens`.
+    pub(super) targets: f64,
+    /// Draft layers that are trained.
+    pub(super) draft_layers: u64,
     pub(super) tensor: f64,
     pub(super) pipeline: u64,
     /// Model chunks on one pipeline rank.
@@ -180,6 +184,8 @@ impl Plan {
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
             tokens: filled(training, habits, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
+            targets: if is_encoder_decoder(model) { targets(training, sequence, scenario) } else { 1.0 },
+            draft_layers: draft_layers(training, habits, scenario),
             tensor: parallelism.tensor as f64,
             pipeline: parallelism.pipeline,
             virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
@@ -227,6 +233,11 @@ impl Plan {
     pub(super) fn slack(&self, load: &Load) -> f64 {
         let at_work = load.at_work();
         self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
+    }
+
+    /// Tokens of a group of layers over those of the source: decoder layers of an encoder-decoder model see targets.
+    pub(super) const fn share_of_tokens(&self, group: &LayerGroup) -> f64 {
+        if matches!(group.attention, Attention::Encoder(_)) { 1.0 } else { self.targets }
     }
 
     /// Whether sharded gradients stay whole while micro-batches accumulate.
@@ -279,6 +290,13 @@ impl Division {
         let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
         Self { expert_tensor, shards: (replicas / copies).max(1.0), expert_shards: (expert_shards / copies).max(1.0) }
     }
+}
+
+/// Whether the decoder attends to the output of an encoder that is trained with it.
+fn is_encoder_decoder(model: &Model) -> bool {
+    let has = |wanted: fn(&Attention) -> bool| model.layers.iter().any(|group| wanted(&group.attention));
+    has(|attention| matches!(attention, Attention::Encoder(_)))
+        && has(|attention| matches!(attention, Attention::Cross(_)))
 }
 
 fn kernels(
