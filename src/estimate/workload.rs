@@ -304,6 +304,10 @@ pub struct Training {
     pub projection_rank: Option<u64>,
     /// Layers that are trained at once, the others frozen until it is their turn (LISA, `BAdam`).
     pub active_layers: Option<u64>,
+    /// Tokens of a target sample of an encoder-decoder model, whose context length is that of the source.
+    pub target_length: Option<u64>,
+    /// Multi-token-prediction layers that are trained (`--mtp-num-layers`); the trainer's habit when unset.
+    pub mtp_layers: Option<u64>,
 }
 
 /// Sizes in elements from a DeepSpeed configuration; its defaults when unset.
