@@ -141,6 +141,7 @@ impl<'a> Plan<'a> {
             dtype: self.element,
             quantization: self.workload.quantization.as_ref().or(self.model.quantization.as_ref()),
             parallelism: expert_shards(self.workload.parallelism),
+            attention_data: 1,
             fused: true,
         }
     }
@@ -167,18 +168,20 @@ impl<'a> Plan<'a> {
             tensor: split.tensor as f64,
             expert: split.expert as f64,
             data: split.data as f64,
+            indexed: self.context.saturating_mul(rules.indexed_contexts) as f64,
         };
         activation::peak(self.model, stage, &profile)
     }
 
     fn activations(&self, stage: &Stage<'_>) -> Interval {
         let version = self.workload.engine.version;
-        let bounds = rules::candidates(version).iter().map(|rules| {
-            let [low, _, high] = self.sampler(rules);
-            let surely = step(self.workload, rules, self.device, self.context).samples.then_some(low);
-            (self.peak(stage, rules, surely), self.peak(stage, rules, Some(high)))
+        let lowest = rules::candidates(version).iter().map(|rules| {
+            let samples = step(self.workload, rules, self.device, self.context).samples;
+            self.peak(stage, rules, samples.then_some(self.sampler(rules)[0]))
         });
-        let (low, high) = bounds.fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p.0), high.max(p.1)));
+        let low = lowest.fold(f64::INFINITY, f64::min);
+        let highest = rules::recent(version).iter().map(|rules| self.peak(stage, rules, Some(self.sampler(rules)[2])));
+        let high = highest.fold(0.0, f64::max);
         let likely = self.peak(stage, self.rules, self.step.samples.then_some(self.sampler(self.rules)[1]));
         let compiling = if self.workload.engine.enforce_eager { [0.0; 3] } else { self.rules.compiling };
         let peak = Interval::new(Bytes::from_f64(low * 0.91), Bytes::from_f64(likely), Bytes::from_f64(high * 1.07));
@@ -325,7 +328,8 @@ impl<'a> Plan<'a> {
         let concurrency =
             ranks.iter().map(|rank| rank.pool.concurrency(bytes(rank), self.context)).fold(f64::INFINITY, f64::min);
         ServingDetail {
-            weights_bytes: worst.weights.likely,
+            // Adapter slots are allocated while the model loads.
+            weights_bytes: (worst.weights + worst.adapters).likely,
             non_kv_bytes: worst.fixed().likely,
             kv_pool_bytes: pool,
             kv_bytes_per_token: Bytes::from_f64(worst.token_bytes),
@@ -337,7 +341,7 @@ impl<'a> Plan<'a> {
 
     /// The main lines of the start-up log, as the version words them.
     fn log(&self, worst: &Rank<'_>, pool: Bytes, tokens: u64, concurrency: f64) -> Vec<String> {
-        let weights = worst.weights.likely.gib();
+        let weights = (worst.weights + worst.adapters).likely.gib();
         let length = thousands(self.context);
         let most = format!("Maximum concurrency for {length} tokens per request: {concurrency:.2}x");
         let size = format!("GPU KV cache size: {} tokens", thousands(tokens));

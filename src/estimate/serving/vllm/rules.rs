@@ -83,6 +83,8 @@ pub struct Rules {
     pub tokens_by_concurrency: bool,
     /// Pages that one request holds per recurrent group (2 where prefix caching keeps an aligned copy).
     pub state_pages: u64,
+    /// Longest contexts whose index keys a sparse indexer has room to gather at once.
+    pub indexed_contexts: u64,
     /// Wording of the log.
     pub log: Log,
     /// What the row rests on.
@@ -109,6 +111,7 @@ const OLDEST: Rules = Rules {
     graphs_in_budget: false,
     tokens_by_concurrency: false,
     state_pages: 1,
+    indexed_contexts: 2,
     log: Log::Blocks,
     source: "0.6.2 worker.py (free memory before and after); Llama-2-7B on A100 (0.2.5), Llama-3.1-8B on RTX 3090",
 };
@@ -126,6 +129,7 @@ const V1: Rules = Rules {
     graphs_in_budget: false,
     tokens_by_concurrency: false,
     state_pages: 1,
+    indexed_contexts: 2,
     log: Log::Tokens,
     source: "0.8.0 gpu_worker.py: all memory in use outside torch counts; FlashInfer samples where it is installed",
 };
@@ -138,6 +142,7 @@ const TRITON: Rules = Rules {
     outside: [0.1, 0.25, 0.5],
     counted: Counted::Growth,
     state_pages: 2,
+    indexed_contexts: 40,
     log: Log::Memory,
     source: "llm-d-planner PR 205: 0.19.0 on H100, 8 dense models; 0.17.0 topk_topp_sampler.py: no sort any more",
     ..V1
@@ -170,7 +175,7 @@ const NEWEST: Rules = Rules {
 };
 
 /// Oldest first.
-pub const RULES: [Rules; 15] = [
+pub const RULES: [Rules; 16] = [
     OLDEST,
     Rules {
         since: v(6, 3),
@@ -216,6 +221,17 @@ pub const RULES: [Rules; 15] = [
         source: "0.12.0 topk_topp_sampler.py: FlashInfer only on request; 0.15 and 0.16 Qwen3-14B on H100 (5.64 GiB)",
         ..V1
     },
+    Rules {
+        since: v(13, 0),
+        batch: Batch::ButA100,
+        sampler: SORT,
+        outside: [0.0, 0.06, 0.3],
+        counted: Counted::Growth,
+        indexed_contexts: 40,
+        log: Log::Memory,
+        source: "0.13.0 v1/attention/backends/mla/indexer.py (`get_max_prefill_buffer_size`)",
+        ..V1
+    },
     TRITON,
     Rules {
         since: v(20, 0),
@@ -244,15 +260,23 @@ pub const RULES: [Rules; 15] = [
     NEWEST,
 ];
 
-/// The rows that may be in force: one for a known version, the recent ones (0.17 and later) otherwise.
+/// The rows that may be in force: one for a known version, those of 0.8 and later otherwise.
 #[must_use]
 pub fn candidates(version: Option<Version>) -> &'static [Rules] {
-    let Some(version) = version else {
-        let first = RULES.iter().position(|rules| rules.since >= TRITON.since).unwrap_or(0);
-        return RULES.get(first..).unwrap_or(&RULES);
-    };
+    let Some(version) = version else { return since(V1.since) };
     let index = RULES.iter().rposition(|rules| rules.since <= version).unwrap_or(0);
     RULES.get(index..=index).unwrap_or(&RULES)
+}
+
+/// The rows that are likely in force: as before, but only those of 0.17 and later for an unknown version.
+#[must_use]
+pub fn recent(version: Option<Version>) -> &'static [Rules] {
+    if version.is_some() { candidates(version) } else { since(TRITON.since) }
+}
+
+fn since(first: Version) -> &'static [Rules] {
+    let index = RULES.iter().position(|rules| rules.since >= first).unwrap_or(0);
+    RULES.get(index..).unwrap_or(&RULES)
 }
 
 /// The row that an estimate is made with: the version's own, the newest where it is unknown.

@@ -160,11 +160,12 @@ mod tests {
     fn what_counts_outside_torch() {
         let h100 = device("NVIDIA-H100-80GB-HBM3", 79.19);
         let spread = Spread { tensor: 2, pipeline: 1, experts: 1 };
-        let likely = |version: [u16; 3]| non_torch(super::super::rules::likely(Some(Version(version))), &spread, &h100)[1];
-        assert!((likely([0, 19, 0]) - 2.07).abs() < 1e-9);
-        assert!(likely([0, 10, 2]) > likely([0, 11, 0]) && likely([0, 9, 0]) > likely([0, 10, 2]));
+        let row = |version: [u16; 3]| likely(Some(Version(version)));
+        let shared = |version: [u16; 3]| non_torch(row(version), &spread, &h100)[1];
+        assert!((shared([0, 19, 0]) - 2.07).abs() < 1e-9);
+        assert!(shared([0, 10, 2]) > shared([0, 11, 0]) && shared([0, 9, 0]) > shared([0, 10, 2]));
         let alone = Spread { tensor: 1, ..spread };
-        let one = |version: [u16; 3]| non_torch(super::super::rules::likely(Some(Version(version))), &alone, &h100)[1];
+        let one = |version: [u16; 3]| non_torch(row(version), &alone, &h100)[1];
         assert!((one([0, 9, 0]) - one([0, 9, 1]) - 0.5).abs() < 1e-9);
     }
 }
