@@ -89,11 +89,8 @@ impl<'a> Formats<'a> {
         let drafts: &[LayerGroup] = if self.drafts && stage.is_last() { &self.model.mtp } else { &[] };
         let draft_bytes: Bytes = drafts.iter().map(|group| self.storage.layer(group).times(group.count)).sum();
         let bytes = self.storage.stage(self.model, &stage) + draft_bytes + self.absorbed(&stage) - self.offload;
-        let weights = if self.storage.quantization.is_some() {
-            Interval::spread(bytes, 0.02, 0.03)
-        } else {
-            Interval::spread(bytes, 0.003, 0.004)
-        };
+        let (below, above) = self.storage.error(self.model);
+        let weights = Interval::spread(bytes, below, above);
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
         let caches = layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();

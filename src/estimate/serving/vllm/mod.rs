@@ -14,7 +14,7 @@ use crate::estimate::memory::weights::Storage;
 use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
-use crate::estimate::workload::{Parallelism, Workload};
+use crate::estimate::workload::{Parallelism, Version, Workload};
 use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
 
 use pool::{Pool, Scheduling};
@@ -107,8 +107,11 @@ impl<'a> Plan<'a> {
         let drafts = if engine.speculative_tokens > 0 && stage.is_last() { self.model.mtp.as_slice() } else { &[] };
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
-        let caches: Vec<(u64, LayerCache)> =
-            layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
+        let cache = |group: &LayerGroup| {
+            let cache = LayerCache::of(&group.attention, &self.cache);
+            if engine.full_window_cache { cache.whole() } else { cache }
+        };
+        let caches: Vec<(u64, LayerCache)> = layers.map(|(n, group)| (n, cache(group))).collect();
         let pool = Pool::new(&caches, self.scheduling());
         let token_bytes = caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum();
         Rank {
@@ -152,8 +155,8 @@ impl<'a> Plan<'a> {
         let drafts: Bytes = drafts.iter().map(|group| storage.layer(group).times(group.count)).sum();
         let bytes = storage.stage(self.model, stage) + drafts + rotary_table(self.model, self.element);
         let bytes = bytes - self.workload.engine.cpu_offload;
-        let quantized = storage.quantization.is_some();
-        if quantized { Interval::spread(bytes, 0.02, 0.03) } else { Interval::spread(bytes, 0.003, 0.004) }
+        let (below, above) = storage.error(self.model);
+        Interval::spread(bytes, below, above)
     }
 
     /// The profile run's peak under a version's rules, with the sampler's bytes per logit; without where none is said.
@@ -396,7 +399,26 @@ impl<'a> Plan<'a> {
                 ),
             });
         }
+        refusals.extend(self.states_too_few(worst));
         refusals
+    }
+
+    /// Every sequence of a captured graph needs a block for its state (checked since 0.20, which follows change 38270).
+    fn states_too_few(&self, worst: &Rank<'_>) -> Option<Refusal> {
+        let engine = &self.workload.engine;
+        let checked = engine.version.is_some_and(|version| version >= Version([0, 20, 0])) && !engine.enforce_eager;
+        if !checked || !worst.pool.is_hybrid() || worst.fixed().low > self.usable {
+            return None;
+        }
+        let most = engine.kv_cache_memory.unwrap_or(self.usable - worst.fixed().low);
+        let blocks = worst.pool.blocks(most.as_f64());
+        (self.step.sequences > blocks).then(|| Refusal {
+            code: "SEQUENCES_EXCEED_STATES",
+            message: format!(
+                "{} sequences exceed the {blocks} blocks for recurrent states that the pool has at most: lower --max-num-seqs",
+                self.step.sequences
+            ),
+        })
     }
 
     fn notes(&self) -> Vec<String> {
