@@ -182,6 +182,8 @@ pub struct Engine {
     pub max_lora_rank: u64,
     /// Draft tokens per step of speculative decoding with the model's own MTP layers; 0 without.
     pub speculative_tokens: u64,
+    /// Data-parallel ranks of the attention among the tensor-parallel ones (SGLang `--enable-dp-attention`); 1 without.
+    pub attention_data: u64,
     /// Layers per pipeline stage, where set by hand (`VLLM_PP_LAYER_PARTITION`).
     pub layer_partition: Option<Vec<u64>>,
     /// Most tokens that the KV pool may hold (SGLang `--max-total-tokens`, TGI `--max-batch-total-tokens`, TensorRT-LLM
@@ -230,6 +232,7 @@ impl Default for Engine {
             max_loras: 0,
             max_lora_rank: 16,
             speculative_tokens: 0,
+            attention_data: 1,
             layer_partition: None,
             max_total_tokens: None,
             graph_batch: None,
@@ -315,6 +318,10 @@ pub struct Training {
     pub projection_rank: Option<u64>,
     /// Layers that are trained at once, the others frozen until it is their turn (LISA, `BAdam`).
     pub active_layers: Option<u64>,
+    /// Tokens of a target sample of an encoder-decoder model, whose context length is that of the source.
+    pub target_length: Option<u64>,
+    /// Multi-token-prediction layers that are trained (`--mtp-num-layers`); the trainer's habit when unset.
+    pub mtp_layers: Option<u64>,
 }
 
 /// Sizes in elements from a DeepSpeed configuration; its defaults when unset.

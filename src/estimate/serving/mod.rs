@@ -1,7 +1,7 @@
 //! The serving engines' own memory rules, composed of terms.
 
 #[cfg(test)]
-mod fixtures;
+pub(in crate::estimate) mod fixtures;
 mod llamacpp;
 mod ollama;
 mod server;

@@ -115,7 +115,10 @@ fn finish(reader: &mut Reader<'_>) {
     }
     if let Some(ranks) = reader.kept.get("--data-parallel-size").cloned() {
         if reader.on("--enable-dp-attention") {
-            reader.unknown("parallelism.data", "data-parallel attention is not modelled");
+            match ranks.trim().parse::<u64>() {
+                Ok(ranks @ 1..=65_536) => reader.draft.out.engine.attention_data = ranks,
+                _ => reader.unknown("parallelism.data", "the ranks of data-parallel attention are not known"),
+            }
         } else {
             reader.set("parallelism.data", &Value::from(ranks));
         }

@@ -214,7 +214,9 @@ mod engines {
         assert_eq!((found.engine.max_num_seqs, found.engine.max_num_batched_tokens), (Some(48), Some(4096)));
         assert!(found.engine.enforce_eager && found.unread.is_empty(), "{:?}", found.unread);
         let attention = shell("sglang serve --model org/m --dp 4 --enable-dp-attention --speculative-algorithm EAGLE");
-        assert!(attention.unknown_fields.contains("parallelism.data"));
+        assert_eq!((attention.engine.attention_data, attention.parallelism.data), (4, 1));
+        let odd = shell("sglang serve --model org/m --dp many --enable-dp-attention");
+        assert!(odd.unknown_fields.contains("parallelism.data"));
         assert!(attention.unknown_fields.contains("engine.speculativeTokens"));
     }
 

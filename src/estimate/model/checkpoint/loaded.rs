@@ -106,6 +106,7 @@ pub(super) fn stored(model: &Model) -> Storage<'_> {
         dtype: model.dtype,
         quantization: model.quantization.as_ref(),
         parallelism: Parallelism::default(),
+        attention_data: 1,
         fused: false,
     }
 }

@@ -146,7 +146,7 @@ impl Pool {
     /// "GPU KV cache size" as the engine prints it for a pool of `bytes` and requests of `tokens`.
     #[must_use]
     pub fn printed_tokens(&self, bytes: f64, tokens: u64) -> u64 {
-        if self.scheduling.tokens_by_concurrency && self.buckets.len() > 1 {
+        if self.scheduling.tokens_by_concurrency {
             return (self.concurrency(bytes, tokens) * tokens as f64) as u64;
         }
         let groups: u64 = self.buckets.iter().map(|bucket| bucket.groups).sum();
