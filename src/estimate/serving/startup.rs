@@ -143,7 +143,7 @@ fn groups(start: &Start<'_>) -> Option<Refusal> {
             return None;
         };
         let part = size / tensor;
-        (size % tensor == 0 && part % unit.max(1) != 0).then_some((part, unit))
+        (size.is_multiple_of(tensor) && !part.is_multiple_of(unit.max(1))).then_some((part, unit))
     };
     let linear = start.model.layers.iter().flat_map(|group| &group.tensors);
     let mut linear = linear.filter(|stored| stored.kind == TensorKind::Linear && quantization.covers(stored));
