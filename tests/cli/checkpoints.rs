@@ -236,7 +236,9 @@ fn gguf(path: &Path) -> u64 {
     for (name, shape) in &tensors {
         bytes.extend(text(name));
         bytes.extend((shape.len() as u32).to_le_bytes());
-        shape.iter().for_each(|size| bytes.extend(size.to_le_bytes()));
+        for size in shape {
+            bytes.extend(size.to_le_bytes());
+        }
         // f16, each tensor on a multiple of 32.
         bytes.extend(1_u32.to_le_bytes());
         bytes.extend(at.to_le_bytes());
