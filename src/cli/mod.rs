@@ -20,6 +20,7 @@ pub mod render;
 mod schema;
 #[cfg(feature = "webhook")]
 pub mod serve;
+mod solve;
 mod values;
 mod workload_flags;
 

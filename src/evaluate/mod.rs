@@ -3,6 +3,7 @@
 //! The webhook and the command line both call [`evaluate`], so a denial in the cluster can be replayed in a terminal.
 
 mod doubt;
+mod flags;
 mod message;
 mod resolve;
 mod view;
@@ -10,7 +11,8 @@ mod view;
 use crate::decide::fit::{self, Assessment, Strictness};
 use crate::decide::fixes::Search;
 use crate::decide::policy::PolicyInput;
-use crate::decide::report::{Report, Source};
+use crate::decide::report::{Report, Solution, Source};
+use crate::decide::solve::{Question, Shelf, Solver};
 use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, Workload};
@@ -96,6 +98,29 @@ pub fn evaluate_declaration(
     draft.judge(declaration, &workload, candidates)
 }
 
+/// Answers to questions about a declaration; none if it cannot be resolved, which its report says.
+#[must_use]
+pub fn solve(
+    declaration: &Declaration,
+    questions: &[Question],
+    candidates: &Candidates,
+    shelf: &Shelf,
+    environment: &Environment<'_>,
+) -> Vec<Solution> {
+    let Ok(resolved) = resolve::workload(declaration, environment.catalog) else { return Vec::new() };
+    let workload = &resolved.workload;
+    let strictness = Strictness { require_wanted: environment.policy.require_wanted };
+    let solver = Solver { workload, candidates, strictness, shelf };
+    let mut solutions: Vec<Solution> = questions.iter().map(|question| solver.solve(*question)).collect();
+    for solution in &mut solutions {
+        let listed = solution.alternatives.iter_mut().flat_map(|alternative| alternative.changes.iter_mut());
+        for change in solution.changes.iter_mut().chain(listed) {
+            flags::in_source_words(change, workload, declaration);
+        }
+    }
+    solutions
+}
+
 /// A report in the making.
 struct Draft<'a> {
     report: Report,
@@ -119,6 +144,7 @@ impl<'a> Draft<'a> {
             message: String::new(),
             notes: Vec::new(),
             fixes: Vec::new(),
+            solutions: Vec::new(),
             patch: Vec::new(),
         };
         Self { report, policy, notes: Vec::new(), workload: None }
@@ -159,7 +185,11 @@ impl<'a> Draft<'a> {
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
             let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
             let search = Search { workload, gpus, candidates, strictness };
-            self.report.fixes = view::in_source_words(search.run(), workload, declaration);
+            let mut fixes = search.run();
+            for change in fixes.iter_mut().flat_map(|fix| fix.changes.iter_mut()) {
+                flags::in_source_words(change, workload, declaration);
+            }
+            self.report.fixes = fixes;
         }
         // It fits with the default that stands in for what could not be read, which is worth a word.
         if !assessment.misfits.is_empty() || cheapest.is_some() {

@@ -1,5 +1,6 @@
 //! Reports as text and charts. Pure: a report in, a string out; colours are always written and dropped by the writer.
 
+pub mod answers;
 pub(crate) mod bar;
 pub mod breakdown;
 pub mod chart;
