@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::error::{Failure, code};
-use super::solve;
 use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Change, Report, Solution, Source};
@@ -73,7 +72,7 @@ pub(super) fn solve(
     let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
     let nowhere = Candidates::default();
     let candidates = candidates.unwrap_or(&nowhere);
-    let mut solutions = evaluate::solve(declaration, questions, candidates, &solve::shelf(), &environment);
+    let mut solutions = evaluate::solve(declaration, questions, candidates, &environment);
     for solution in &mut solutions {
         in_flags(&mut solution.changes);
         for alternative in &mut solution.alternatives {

@@ -1,14 +1,9 @@
 //! `--solve`: which questions are asked, and whether they can be answered.
 
-use std::sync::Arc;
-
 use super::error::{Failure, code};
-use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
 use crate::decide::report::{Outcome, Solution};
-use crate::decide::solve::{Question, Shelf, Slice};
-use crate::estimate::Device;
+use crate::decide::solve::Question;
 use crate::estimate::workload::Task;
-use crate::facts;
 
 /// Names that `--solve` takes.
 pub(super) const NAMES: &[&str] = &[
@@ -26,11 +21,6 @@ pub(super) const NAMES: &[&str] = &[
     "gpu",
     "mig",
 ];
-
-/// GPUs of a usual node.
-const GPUS_PER_NODE: u64 = 8;
-/// The oldest GPUs that current builds of PyTorch and of the engines run on.
-const OLDEST: (u8, u8) = (7, 0);
 
 /// What `--solve` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,25 +71,6 @@ pub(super) fn unanswered(solutions: &[Solution]) -> bool {
     solutions.iter().any(|solution| solution.outcome == Outcome::Nothing)
 }
 
-/// The catalogue's devices on which engines run, and its MIG slices.
-pub(super) fn shelf() -> Shelf {
-    let modern = |device: &Device| device.compute_capability.is_some_and(|capability| capability >= OLDEST);
-    let devices = facts::gpus::all()
-        .filter(modern)
-        .map(|device| on_shelf(device, Sharing::Exclusive, "nvidia.com/gpu".to_owned(), GPUS_PER_NODE));
-    let slices = facts::gpus::slices().map(|(parent, profile, device)| Slice {
-        parent: parent.to_owned(),
-        profile: profile.to_owned(),
-        candidate: on_shelf(device, Sharing::Mig, format!("nvidia.com/mig-{profile}"), 1),
-    });
-    Shelf { devices: devices.collect(), slices: slices.collect() }
-}
-
-fn on_shelf(device: Device, sharing: Sharing, resource: String, gpus_per_node: u64) -> Candidate {
-    let class = GpuClass { device, sharing, resource, source: CapacitySource::Product };
-    Candidate { class: Arc::new(class), gpus_per_node, nodes: 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,12 +92,5 @@ mod tests {
         assert!(with.contains(&Question::MicroBatch) && !with.contains(&Question::Context), "{with:?}");
         assert!(questions(&[Asked::One(Question::Context)], Task::Inference, false).is_err());
         assert!(questions(&[Asked::One(Question::Context)], Task::Training, true).is_err());
-    }
-
-    #[test]
-    fn the_shelf_has_devices_and_slices_of_them() {
-        let shelf = shelf();
-        let product = |slice: &Slice| shelf.devices.iter().any(|device| device.class.device.product == slice.parent);
-        assert!(shelf.devices.len() > 30 && shelf.slices.iter().all(product));
     }
 }

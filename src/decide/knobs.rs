@@ -77,4 +77,18 @@ impl Knobs {
         }
         changed
     }
+
+    /// The workload with `n` of its `now` sequences, each as long as they were.
+    pub(crate) fn with_fewer(&self, workload: &Workload, now: u64, n: u64) -> Workload {
+        match self.sequences {
+            Sequences::SharedContext => {
+                let share = |tokens: u64| (tokens / now.max(1)).max(1);
+                self.with_sequences(
+                    &Workload { context_length: workload.context_length.map(share), ..workload.clone() },
+                    n,
+                )
+            }
+            _ => self.with_sequences(workload, n),
+        }
+    }
 }

@@ -6,13 +6,14 @@ mod doubt;
 mod flags;
 mod message;
 mod resolve;
+mod shelf;
 mod view;
 
 use crate::decide::fit::{self, Assessment, Strictness};
 use crate::decide::fixes::Search;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Report, Solution, Source};
-use crate::decide::solve::{Question, Shelf, Solver};
+use crate::decide::solve::{Question, Solver};
 use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, Workload};
@@ -104,13 +105,12 @@ pub fn solve(
     declaration: &Declaration,
     questions: &[Question],
     candidates: &Candidates,
-    shelf: &Shelf,
     environment: &Environment<'_>,
 ) -> Vec<Solution> {
     let Ok(resolved) = resolve::workload(declaration, environment.catalog) else { return Vec::new() };
     let workload = &resolved.workload;
     let strictness = Strictness { require_wanted: environment.policy.require_wanted };
-    let solver = Solver { workload, candidates, strictness, shelf };
+    let solver = Solver { workload, candidates, strictness, shelf: shelf::shelf() };
     let mut solutions: Vec<Solution> = questions.iter().map(|question| solver.solve(*question)).collect();
     for solution in &mut solutions {
         let listed = solution.alternatives.iter_mut().flat_map(|alternative| alternative.changes.iter_mut());
@@ -184,7 +184,7 @@ impl<'a> Draft<'a> {
         }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
             let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
-            let search = Search { workload, gpus, candidates, strictness };
+            let search = Search { workload, gpus, candidates, strictness, shelf: shelf::shelf() };
             let mut fixes = search.run();
             for change in fixes.iter_mut().flat_map(|fix| fix.changes.iter_mut()) {
                 flags::in_source_words(change, workload, declaration);
