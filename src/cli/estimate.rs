@@ -1,20 +1,17 @@
 //! `vramguard estimate`: one workload from flags.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::args::OutputArgs;
+use super::engine;
 use super::error::Failure;
 use super::exit::Exit;
+use super::explain::CapacityArgs;
 use super::output::{self, Format};
 use super::render::{answers, breakdown};
 use super::solve::{self, Asked};
 use super::values::Named;
 use super::workload_flags::WorkloadArgs;
-use super::{capacity, engine};
-use crate::decide::Candidates;
-use crate::spec::declaration::Declaration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,12 +34,8 @@ Exit codes: 0 it fits (with --solve: everything has an answer), 1 it does not, 2
 pub(super) struct EstimateArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
-    /// GPU to hold the estimate against, see `vramguard gpus`
-    #[arg(long, value_name = "GPU", help_heading = "Capacity")]
-    pub gpu: Option<String>,
-    /// Nodes to hold the estimate against, as `kubectl get nodes -o yaml` prints them
-    #[arg(long, value_name = "FILE", help_heading = "Capacity", conflicts_with = "gpu")]
-    pub nodes: Option<PathBuf>,
+    #[command(flatten)]
+    pub capacity: CapacityArgs,
     /// Also answer what would fit, proven by evaluating it: all, context, concurrency, micro-batch, sequence-length,
     /// tensor-parallel, pipeline-parallel, kv-cache-dtype, quantization, checkpointing, sharding, gpu, mig; several are possible
     #[arg(long, value_name = "WHAT", help_heading = "Capacity", hide_possible_values = true,
@@ -57,7 +50,7 @@ pub(super) struct EstimateArgs {
 
 pub(super) fn run(args: &EstimateArgs) -> Result<Exit, Failure> {
     let declaration = args.workload.declaration()?;
-    let candidates = args.candidates(&declaration)?;
+    let candidates = args.capacity.candidates(&declaration)?;
     let task = declaration.task.unwrap_or(crate::estimate::workload::Task::Inference);
     let questions = solve::questions(&args.solve, task, candidates.is_some())?;
     let mut report = engine::estimate(&declaration, candidates.as_ref());
@@ -81,14 +74,4 @@ pub(super) fn run(args: &EstimateArgs) -> Result<Exit, Failure> {
         // Without a GPU there is nothing to be denied.
         Exit::Success
     })
-}
-
-impl EstimateArgs {
-    fn candidates(&self, declaration: &Declaration) -> Result<Option<Candidates>, Failure> {
-        if let Some(name) = &self.gpu {
-            return engine::given(name, declaration).map(Some);
-        }
-        let Some(path) = &self.nodes else { return Ok(None) };
-        Ok(Some(Candidates::everywhere(&capacity::from_file(path)?.inventory)))
-    }
 }

@@ -5,6 +5,7 @@
 #![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
 
 pub mod dtype;
+pub mod explain;
 mod fallback;
 pub mod interval;
 pub mod memory;
@@ -66,6 +67,25 @@ pub enum TermName {
     CudaGraphs,
     /// What the allocator holds but cannot use.
     Fragmentation,
+}
+
+impl TermName {
+    /// All terms, in the order in which they are stacked.
+    pub const ALL: [Self; 13] = [
+        Self::Weights,
+        Self::Adapters,
+        Self::KvCache,
+        Self::State,
+        Self::Optimizer,
+        Self::Gradients,
+        Self::Activations,
+        Self::Logits,
+        Self::Transient,
+        Self::Comm,
+        Self::Runtime,
+        Self::CudaGraphs,
+        Self::Fragmentation,
+    ];
 }
 
 /// One addend: the terms of a quantity sum to it.

@@ -15,6 +15,7 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Report, Solution, Source};
 use crate::decide::solve::{Question, Solver};
 use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
+use crate::estimate::explain::{self, Explanation};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, Workload};
 use crate::facts::catalog::Catalog;
@@ -119,6 +120,24 @@ pub fn solve(
         }
     }
     solutions
+}
+
+/// Takes apart the estimate of a report that was made from this declaration: on the class that the report names, or on
+/// none.
+#[must_use]
+pub fn explain(
+    declaration: &Declaration,
+    report: &Report,
+    candidates: Option<&Candidates>,
+    catalog: &Catalog,
+) -> Option<Explanation> {
+    let workload = resolve::workload(declaration, catalog).ok()?.workload;
+    let named = report.capacity.as_ref().map(|capacity| capacity.gpu_class.as_str());
+    let mut eligible = candidates.into_iter().flat_map(|candidates| &candidates.eligible);
+    let class = eligible.find(|candidate| Some(candidate.class.name().as_str()) == named).map(|found| &found.class);
+    let device = class.map_or_else(resolve::imaginary_device, |class| class.device.clone());
+    let estimate = crate::estimate::estimate(&workload, &device).ok()?;
+    explain::explain(&workload, &estimate).ok()
 }
 
 /// A report in the making.

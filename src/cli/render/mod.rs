@@ -7,6 +7,7 @@ pub mod chart;
 pub(crate) mod grid;
 pub(crate) mod style;
 pub mod table;
+pub mod tree;
 
 /// The width that tables keep to, in characters.
 pub const WIDTH: usize = 100;
