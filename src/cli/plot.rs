@@ -1,5 +1,7 @@
 //! `vramguard plot`: charts of what the engine estimates.
 
+mod stack;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -8,7 +10,7 @@ use super::engine;
 use super::error::{Failure, code};
 use super::exit::Exit;
 use super::output;
-use super::render::chart::{Chart as Picture, Mark, Series};
+use super::render::chart::{Chart as Picture, Drawing, Mark, Series};
 use super::values::{self, DTypeOrAuto};
 use crate::decide::Report;
 use crate::estimate::workload::{Engine, Task};
@@ -23,6 +25,10 @@ const POINT_LIMIT: usize = 64;
 pub(super) enum Chart {
     /// KV cache against context length
     Kv(Box<KvArgs>),
+    /// What the memory is for, term by term, against one or several GPUs
+    Breakdown(Box<stack::BreakdownArgs>),
+    /// Memory over the phases of a training step
+    Phases(Box<stack::PhasesArgs>),
 }
 
 const EXAMPLES: &str = "\
@@ -62,13 +68,15 @@ pub(super) struct KvArgs {
 }
 
 pub(super) fn run(chart: &Chart) -> Result<Exit, Failure> {
-    let Chart::Kv(args) = chart;
-    let picture = args.picture()?;
-    write(&picture, &args.output)?;
+    match chart {
+        Chart::Kv(args) => write(&args.picture()?, &args.output)?,
+        Chart::Breakdown(args) => write(&args.picture()?, &args.output)?,
+        Chart::Phases(args) => write(&args.picture()?, &args.output)?,
+    }
     Ok(Exit::Success)
 }
 
-fn write(picture: &Picture, path: &Path) -> Result<(), Failure> {
+fn write(picture: &impl Drawing, path: &Path) -> Result<(), Failure> {
     let drawn = |error: super::render::chart::ChartError| Failure::new(code::IO, error.to_string());
     if path.as_os_str() == "-" {
         return Ok(output::bytes(picture.svg().map_err(drawn)?.as_bytes())?);

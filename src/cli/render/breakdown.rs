@@ -61,7 +61,8 @@ const fn task_name(task: Task) -> &'static str {
     }
 }
 
-fn degrees(parallelism: Parallelism) -> Vec<String> {
+/// Degrees of parallelism above 1, in short.
+pub(crate) fn degrees(parallelism: Parallelism) -> Vec<String> {
     let Parallelism { tensor, pipeline, data, expert, context } = parallelism;
     let all = [("TP", tensor), ("PP", pipeline), ("DP", data), ("EP", expert), ("CP", context)];
     all.into_iter().filter(|(_, degree)| *degree > 1).map(|(name, degree)| format!("{name} {degree}")).collect()

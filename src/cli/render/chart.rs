@@ -15,13 +15,13 @@ use plotters::style::{FontStyle, register_font};
 use crate::estimate::Bytes;
 
 /// Width and height in pixels.
-const SIZE: (u32, u32) = (1120, 680);
-const FONT: &str = "sans-serif";
+pub(super) const SIZE: (u32, u32) = (1120, 680);
+pub(super) const FONT: &str = "sans-serif";
 static ROBOTO: &[u8] = include_bytes!("fonts/Roboto-Latin.ttf");
 
-const INK: RGBColor = RGBColor(33, 37, 41);
-const SOFT: RGBColor = RGBColor(108, 117, 125);
-const GRID: RGBColor = RGBColor(233, 236, 239);
+pub(super) const INK: RGBColor = RGBColor(33, 37, 41);
+pub(super) const SOFT: RGBColor = RGBColor(108, 117, 125);
+pub(super) const GRID: RGBColor = RGBColor(233, 236, 239);
 /// Told apart also by people who see fewer colours (Okabe and Ito's set, without yellow).
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -85,29 +85,39 @@ pub struct Chart {
 pub struct ChartError(String);
 
 type Plane<'a, DB> = ChartContext<'a, DB, Cartesian2d<Axis, Axis>>;
-type Failed<DB> = DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>;
+/// What drawing on a backend can fail with.
+pub type Failed<DB> = DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>;
 
-impl Chart {
-    /// The chart as an SVG document.
+/// A picture that can be drawn on any backend.
+pub trait Drawing {
+    /// Draws the whole picture.
     ///
     /// # Errors
     /// When the drawing library refuses.
-    pub fn svg(&self) -> Result<String, ChartError> {
+    fn draw<DB: DrawingBackend>(&self, root: &DrawingArea<DB, Shift>) -> Result<(), Failed<DB>>;
+
+    /// The picture as an SVG document.
+    ///
+    /// # Errors
+    /// When the drawing library refuses.
+    fn svg(&self) -> Result<String, ChartError> {
         font()?;
         let mut text = String::new();
         self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area()).map_err(|error| told(&error))?;
         Ok(text)
     }
 
-    /// Writes the chart as a PNG file.
+    /// Writes the picture as a PNG file.
     ///
     /// # Errors
     /// When the drawing library refuses or the file cannot be written.
-    pub fn png(&self, path: &Path) -> Result<(), ChartError> {
+    fn png(&self, path: &Path) -> Result<(), ChartError> {
         font()?;
         self.draw(&BitMapBackend::new(path, SIZE).into_drawing_area()).map_err(|error| told(&error))
     }
+}
 
+impl Drawing for Chart {
     fn draw<DB: DrawingBackend>(&self, root: &DrawingArea<DB, Shift>) -> Result<(), Failed<DB>> {
         root.fill(&WHITE)?;
         root.draw(&Text::new(self.title.clone(), (34, 22), (FONT, 25).into_font().color(&INK)))?;
@@ -129,7 +139,9 @@ impl Chart {
         self.legend(root, plane.plotting_area().get_pixel_range())?;
         root.present()
     }
+}
 
+impl Chart {
     fn mesh<DB: DrawingBackend>(&self, plane: &mut Plane<'_, DB>) -> Result<(), Failed<DB>> {
         plane
             .configure_mesh()
@@ -298,7 +310,7 @@ fn color(index: usize) -> RGBColor {
 }
 
 /// Round positions up to `end`: multiples of a power of two times `unit`, eight to sixteen of them where there is room.
-fn ticks(end: f64, unit: f64) -> Vec<f64> {
+pub(super) fn ticks(end: f64, unit: f64) -> Vec<f64> {
     let mut step = unit;
     while end / step > 10.0 {
         step *= 2.0;
@@ -311,7 +323,7 @@ fn ticks(end: f64, unit: f64) -> Vec<f64> {
 }
 
 /// A tick label: no more decimals than it needs.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -5,6 +5,7 @@ pub(crate) mod bar;
 pub mod breakdown;
 pub mod chart;
 pub(crate) mod grid;
+pub mod stack;
 pub(crate) mod style;
 pub mod table;
 pub mod tree;

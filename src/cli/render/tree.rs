@@ -78,8 +78,7 @@ fn figures(text: &mut String, branch: &Branch, node: &Node, tone: Tone, known: &
     let room = NAME.saturating_sub(branch.before.chars().count());
     let left = NAME + NUMBER + RANGE + 2 + known.chars().count();
     let mut formula = wrap(&clean(&node.formula), WIDTH - left).into_iter();
-    let figures =
-        format!("{:>NUMBER$.2}{:>RANGE$}  {known:KNOWN$}", node.bytes.likely.gib(), breakdown::range(node.bytes));
+    let figures = format!("{:>NUMBER$.2}{:>RANGE$}  {known}", node.bytes.likely.gib(), range(node.bytes));
     let first = formula.next().unwrap_or_default();
     let strokes = Span::new(branch.before.clone(), Tone::Dim).painted();
     let painted = Span::new(name.clone(), tone).painted();
