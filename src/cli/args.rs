@@ -65,7 +65,7 @@ impl Command {
         match self {
             Self::Estimate(args) => args.output.format,
             Self::Explain(args) => args.output.format,
-            Self::Check(args) => args.output.format,
+            Self::Check(args) => args.output.of_errors(),
             Self::Models(args) | Self::Gpus(args) => args.output.format,
             Self::Plot { .. } | Self::Schema | Self::Completions(_) => Format::Table,
             #[cfg(feature = "webhook")]

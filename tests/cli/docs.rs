@@ -1,12 +1,25 @@
 //! Pages that must not go stale: README, examples in help texts, the command reference, the schema.
 
 use serde_json::Value;
+use vramguard::spec::kinds::{KINDS, Shape};
 
 use std::fmt::Write as _;
 
 use super::support::{generated, root, vramguard, vramguard_args, without_reader};
 
-const COMMANDS: [&str; 8] = ["estimate", "check", "plot kv", "models", "gpus", "serve", "schema", "completions"];
+const COMMANDS: [&str; 11] = [
+    "estimate",
+    "explain",
+    "check",
+    "plot kv",
+    "plot breakdown",
+    "plot phases",
+    "models",
+    "gpus",
+    "serve",
+    "schema",
+    "completions",
+];
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
@@ -118,6 +131,41 @@ fn the_published_schema_is_current() {
 }
 
 #[test]
+fn the_list_of_kinds_is_current() {
+    const HEAD: &str = "\
+# Workload kinds
+
+Generated from the table in `src/spec/kinds/table.rs`; `UPDATE=1 cargo test --test cli` rewrites it.
+
+`check` finds pod templates at these places. *made* means that a controller makes the pod from what lies there: the
+template that is judged is written down from the object (a model's address becomes the server's argument, a preset its
+command). Objects of other kinds are searched for what looks like a pod template: a list of containers with a name and
+an image. The webhook is asked about the same kinds (`webhooks.validating.customKinds` of the chart), and at last about
+every pod.
+
+| API group | kind | places |
+|---|---|---|
+";
+    let mut page = HEAD.to_owned();
+    for row in KINDS {
+        let places: Vec<String> = row
+            .parts
+            .iter()
+            .map(|part| match (part.path, part.shape) {
+                ("", Shape::Made(_)) => "the object, made".to_owned(),
+                ("", _) => "the object".to_owned(),
+                (path, Shape::Made(_)) => format!("`{path}`, made"),
+                (path, _) => format!("`{path}`"),
+            })
+            .collect();
+        let places = if places.is_empty() { "none: completed by other objects".to_owned() } else { places.join("; ") };
+        let group = if row.group.is_empty() { "core" } else { row.group };
+        writeln!(page, "| {group} | {} | {places} |", row.kind).unwrap();
+    }
+    generated("docs/kinds.md", &page);
+}
+
+#[test]
 fn every_shell_gets_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = vramguard(&format!("completions {shell}"));
@@ -202,6 +250,12 @@ fn what_check_prints_is_what_the_schema_describes() {
     let examples = vramguard("check -f examples/ --nodes examples/nodes.yaml -o json").json();
     let partly = super::support::check("kind: [\n---\n{kind: Pod, apiVersion: v1, metadata: {name: p}, spec: {containers: [{name: c, image: x, resources: {limits: {nvidia.com/gpu: 1}}}]}}\n", "-o json").json();
     assert_eq!(partly["errors"].as_array().map(Vec::len), Some(1), "{partly}");
+    let mut solved =
+        vramguard("estimate --model meta-llama/Llama-3.1-8B-Instruct --engine vllm --gpu A10 --solve all -o json")
+            .json();
+    assert_eq!(departures(&schema["$defs"]["Report"], &schema, &solved, "report"), Vec::<String>::new());
+    solved["solutions"][0]["outcome"] = "maybe".into();
+    assert_eq!(departures(&schema["$defs"]["Report"], &schema, &solved, "report").len(), 1);
     for result in [examples, partly] {
         assert_eq!(departures(&schema, &schema, &result, "result"), Vec::<String>::new());
     }

@@ -12,5 +12,7 @@ mod bad_input;
 mod check;
 mod docs;
 mod estimate;
+mod explain;
 mod plot;
+mod solve;
 mod support;
