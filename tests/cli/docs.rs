@@ -255,7 +255,7 @@ fn what_check_prints_is_what_the_schema_describes() {
             .json();
     assert_eq!(departures(&schema["$defs"]["Report"], &schema, &solved, "report"), Vec::<String>::new());
     solved["solutions"][0]["outcome"] = "maybe".into();
-    assert_eq!(departures(&schema["$defs"]["Report"], &schema, &solved, "report").len(), 1);
+    assert!(!departures(&schema["$defs"]["Report"], &schema, &solved, "report").is_empty());
     for result in [examples, partly] {
         assert_eq!(departures(&schema, &schema, &result, "result"), Vec::<String>::new());
     }

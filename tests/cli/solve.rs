@@ -22,13 +22,25 @@ fn the_answer_is_what_to_type() {
     let run = vramguard(&format!("estimate {LLAMA} --gpu A10 --solve context"));
     assert_eq!(run.code, 0, "{run}");
     let answer = run.stdout.split("\n\n").last().unwrap();
-    assert_snapshot!(answer, @"");
+    assert_snapshot!(answer, @r"
+    context            30336 tokens: --max-model-len 30336
+                       needs 19.44 GiB (19.14–19.85) of 19.86 GiB usable on NVIDIA-A10-22GiB; 30464 may
+                       need 19.87 GiB of 19.86
+                       likely up to 33664, surely not beyond 36224
+    ");
 }
 
 #[test]
 fn a_context_fits_when_typed_and_128_tokens_more_may_not() {
-    for engine in ["vllm --engine-version 0.19.0", "sglang", "tgi", "trtllm", "llamacpp", "generic"] {
-        let flags = format!("--model meta-llama/Llama-3.1-8B-Instruct --engine {engine} --gpu A10");
+    for (engine, gpu) in [
+        ("vllm --engine-version 0.19.0", "A10"),
+        ("sglang", "L40S"),
+        ("tgi", "A10"),
+        ("trtllm", "L40S"),
+        ("llamacpp", "A10"),
+        ("generic", "A10"),
+    ] {
+        let flags = format!("--model meta-llama/Llama-3.1-8B-Instruct --engine {engine} --gpu {gpu}");
         let run = estimate(&format!("{flags} --solve context"));
         let context = solution(&run, "context");
         assert_eq!((run.code, context["outcome"].as_str()), (0, Some("proven")), "{run}");

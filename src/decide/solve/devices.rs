@@ -108,6 +108,9 @@ impl Solver<'_> {
             nothing.beyond = largest;
             return nothing;
         }
+        // One of each size is enough.
+        let gib = |tried: &Alternative| tried.evaluated.usable_bytes.gib().round() as u64;
+        good.dedup_by_key(|tried| (gib(tried), tried.evaluated.verdict));
         let proven = good.iter().position(|tried| super::outcome(&tried.evaluated) == Outcome::Proven).unwrap_or(0);
         // What comes just before the answer likely fits, what comes after is larger than needed.
         let kept: Vec<Alternative> = good.into_iter().skip(proven.saturating_sub(MOST / 2)).take(MOST).collect();
