@@ -1,6 +1,7 @@
 //! `vramguard plot`: charts of what the engine estimates.
 
 mod stack;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,10 @@ pub(super) enum Chart {
     Breakdown(Box<stack::BreakdownArgs>),
     /// Memory over the phases of a training step
     Phases(Box<stack::PhasesArgs>),
+    /// What is needed as the context grows, against what GPUs offer
+    Context(Box<sweep::ContextArgs>),
+    /// What is needed as the batch grows, against what GPUs offer
+    Batch(Box<sweep::BatchArgs>),
 }
 
 const EXAMPLES: &str = "\
@@ -72,6 +77,8 @@ pub(super) fn run(chart: &Chart) -> Result<Exit, Failure> {
         Chart::Kv(args) => write(&args.picture()?, &args.output)?,
         Chart::Breakdown(args) => write(&args.picture()?, &args.output)?,
         Chart::Phases(args) => write(&args.picture()?, &args.output)?,
+        Chart::Context(args) => write(&args.sweep.picture(sweep::Axis::Context)?, &args.sweep.output)?,
+        Chart::Batch(args) => write(&args.sweep.picture(sweep::Axis::Batch)?, &args.sweep.output)?,
     }
     Ok(Exit::Success)
 }
@@ -125,8 +132,11 @@ impl KvArgs {
             subtitle: format!("{} concurrent sequence{plural} of full length{split}", self.batch_size),
             x_axis: "Context length, tokens".to_owned(),
             y_axis: "KV cache per GPU, GiB".to_owned(),
+            x_unit: 2048.0,
             series,
+            bands: Vec::new(),
             marks,
+            spots: Vec::new(),
         })
     }
 

@@ -7,13 +7,15 @@ use std::fmt::Write as _;
 
 use super::support::{generated, root, vramguard, vramguard_args, without_reader};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "estimate",
     "explain",
     "check",
     "plot kv",
     "plot breakdown",
     "plot phases",
+    "plot context",
+    "plot batch",
     "models",
     "gpus",
     "serve",

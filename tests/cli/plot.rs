@@ -103,3 +103,33 @@ fn stacked_charts_of_nothing_are_refused() {
     let many = vramguard(&format!("plot breakdown --model meta-llama/Llama-2-7b-hf{gpus} -o -"));
     assert_eq!(many.code, 2, "{many}");
 }
+
+#[test]
+fn a_sweep_marks_the_most_that_surely_fits() {
+    let flags = "--model meta-llama/Llama-3.1-8B-Instruct --engine vllm --engine-version 0.19.0";
+    let run = vramguard(&format!("plot context {flags} --gpu A10 --gpu L4 --gpu L40S -o -"));
+    assert_eq!(run.code, 0, "{run}");
+    let solved = |gpu: &str| {
+        let solved = vramguard(&format!("estimate {flags} --gpu {gpu} --solve context -o json")).json();
+        solved["solutions"][0]["value"].as_str().unwrap().to_owned()
+    };
+    for label in
+        [solved("A10"), solved("L4"), "Context length, tokens".to_owned(), "L40S".to_owned(), "131072".to_owned()]
+    {
+        assert!(run.stdout.lines().any(|line| line.trim() == label), "no label {label}");
+    }
+    let trained = "--model meta-llama/Llama-2-7b-hf --task training --context-length 2048 --checkpointing full";
+    let batch = vramguard(&format!("plot batch {trained} --to 8 -o -"));
+    assert_eq!(batch.code, 0, "{batch}");
+    assert!(batch.stdout.contains("Micro-batch"), "{batch}");
+    for (flags, said) in [
+        (format!("context {flags} --to 1 -o -"), "at least two points"),
+        (format!("context {flags} --gpu Z80 -o -"), "unknown GPU `Z80`"),
+        (format!("batch {flags} --to 0 -o -"), "at least 1"),
+        (format!("batch {flags} --tensor-parallel 3 -o -"), "does not divide"),
+    ] {
+        let refused = vramguard(&format!("plot {flags}"));
+        assert_eq!(refused.code, 2, "{refused}");
+        assert!(refused.stderr.contains(said), "{refused}");
+    }
+}

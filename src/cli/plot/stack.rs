@@ -71,7 +71,7 @@ impl BreakdownArgs {
             bars.push(bar(&report, gpu)?);
             first.get_or_insert(report);
         }
-        let (title, subtitle) = titles(first.as_ref().and_then(|report| report.workload.as_ref()));
+        let (title, subtitle) = titles(first.as_ref().and_then(|report| report.workload.as_ref()), true, true);
         Ok(Stack { title: format!("{title}: GPU memory by term"), subtitle, bars })
     }
 }
@@ -101,7 +101,7 @@ impl PhasesArgs {
             .collect();
         let usable = report.capacity.as_ref().map(|capacity| capacity.usable_bytes);
         let bars = explanation.moments.iter().map(|moment| phase(moment, &always, usable)).collect();
-        let (title, subtitle) = titles(report.workload.as_ref());
+        let (title, subtitle) = titles(report.workload.as_ref(), true, true);
         let gpu = report.capacity.as_ref().map_or_else(String::new, |capacity| format!(" · {}", capacity.gpu_class));
         let subtitle = format!("{subtitle}{gpu} · without fragmentation");
         Ok(Stack { title: format!("{title}: GPU memory over a training step"), subtitle, bars })
@@ -140,15 +140,15 @@ fn phase(moment: &Moment, always: &[(TermName, Bytes)], usable: Option<Bytes>) -
     }
 }
 
-/// The model's short name, and what runs.
-fn titles(workload: Option<&WorkloadView>) -> (String, String) {
+/// The model's short name, and what runs: with its context and batch where they are no axis.
+pub(super) fn titles(workload: Option<&WorkloadView>, context: bool, batch: bool) -> (String, String) {
     let Some(workload) = workload else { return (String::new(), String::new()) };
     let title = workload.model.rsplit('/').next().unwrap_or_default().to_owned();
     let mut facts = vec![workload.engine.name.clone()];
     facts.extend(workload.dtype.clone());
     facts.extend(workload.quantization.clone());
-    facts.extend(workload.context_length.map(|tokens| format!("context {tokens}")));
-    facts.extend(workload.batch_size.map(|batch| format!("batch {batch}")));
+    facts.extend(workload.context_length.filter(|_| context).map(|tokens| format!("context {tokens}")));
+    facts.extend(workload.batch_size.filter(|_| batch).map(|batch| format!("batch {batch}")));
     facts.extend(super::super::render::breakdown::degrees(workload.parallelism));
     (title, facts.join(" · "))
 }

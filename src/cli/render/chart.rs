@@ -12,7 +12,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
-use crate::estimate::Bytes;
+use crate::estimate::{Bytes, Interval};
 
 /// Width and height in pixels.
 pub(super) const SIZE: (u32, u32) = (1120, 680);
@@ -35,6 +35,8 @@ const PALETTE: [RGBColor; 7] = [
 /// Length of dash and gap in pixels; the first pattern is a full line.
 const DASHES: [Option<(i32, i32)>; 4] = [None, Some((10, 5)), Some((3, 4)), Some((14, 3))];
 
+/// Lines with more points than this are smooth: their points are not marked.
+const MOST_DOTS: usize = 20;
 /// How much longer the horizontal axis is than the longest context.
 const ROOM: f64 = 1.03;
 /// Length of a piece of line in the legend.
@@ -62,6 +64,26 @@ pub struct Mark {
     pub bytes: Bytes,
 }
 
+/// What lies between the bounds of a line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Band {
+    /// Colour of the line.
+    pub color: usize,
+    /// Tokens and bounds, in ascending order of tokens.
+    pub points: Vec<(u64, Interval)>,
+}
+
+/// A point worth a label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spot {
+    /// Where, on the horizontal axis.
+    pub at: u64,
+    /// Where, on the vertical axis.
+    pub bytes: Bytes,
+    /// What is written there.
+    pub label: String,
+}
+
 /// Bytes against tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
@@ -73,10 +95,16 @@ pub struct Chart {
     pub x_axis: String,
     /// Name of the vertical axis, with its unit.
     pub y_axis: String,
+    /// Distance of ticks on the horizontal axis, times a power of two.
+    pub x_unit: f64,
     /// Lines.
     pub series: Vec<Series>,
+    /// Bounds of lines.
+    pub bands: Vec<Band>,
     /// Capacities.
     pub marks: Vec<Mark>,
+    /// Labelled points.
+    pub spots: Vec<Spot>,
 }
 
 /// The chart could not be drawn or written.
@@ -122,7 +150,7 @@ impl Drawing for Chart {
         root.fill(&WHITE)?;
         root.draw(&Text::new(self.title.clone(), (34, 22), (FONT, 25).into_font().color(&INK)))?;
         root.draw(&Text::new(self.subtitle.clone(), (34, 54), (FONT, 16).into_font().color(&SOFT)))?;
-        let x = Axis::new(self.widest() as f64, ROOM, 2048.0);
+        let x = Axis::new(self.widest() as f64, ROOM, self.x_unit);
         let y = Axis::new(self.highest(), 1.08, 1.0);
         let mut plane = ChartBuilder::on(root)
             .margin_top(84)
@@ -133,9 +161,11 @@ impl Drawing for Chart {
             .y_label_area_size(74)
             .build_cartesian_2d(x, y)?;
         self.mesh(&mut plane)?;
+        self.shade(&mut plane)?;
         self.draw_marks(root, &plane)?;
         self.lines(&mut plane)?;
         self.values(&plane)?;
+        self.label_spots(&plane)?;
         self.legend(root, plane.plotting_area().get_pixel_range())?;
         root.present()
     }
@@ -185,6 +215,40 @@ impl Chart {
         Ok(())
     }
 
+    fn shade<DB: DrawingBackend>(&self, plane: &mut Plane<'_, DB>) -> Result<(), Failed<DB>> {
+        let end = self.highest() * 1.08;
+        for band in &self.bands {
+            let above = band.points.iter().map(|(x, bounds)| (*x as f64, bounds.high.gib().min(end)));
+            let below = band.points.iter().rev().map(|(x, bounds)| (*x as f64, bounds.low.gib().min(end)));
+            let around: Vec<(f64, f64)> = above.chain(below).collect();
+            plane.draw_series(std::iter::once(Polygon::new(around, color(band.color).mix(0.15))))?;
+        }
+        Ok(())
+    }
+
+    fn label_spots<DB: DrawingBackend>(&self, plane: &Plane<'_, DB>) -> Result<(), Failed<DB>> {
+        /// Labels nearer than this would overlap, pixels.
+        const APART: (i32, i32) = (64, 24);
+        let mut taken: Vec<(i32, i32)> = Vec::new();
+        for spot in &self.spots {
+            let place = (spot.at as f64, spot.bytes.gib());
+            let pixel = plane.backend_coord(&place);
+            plane.plotting_area().draw(&(EmptyElement::at(place) + Circle::new((0, 0), 5, INK.filled())))?;
+            // Above the dot, below it where another label is near, nowhere where both are taken.
+            let free = [(-18, VPos::Bottom, -9), (28, VPos::Top, 19)].into_iter().find(|(offset, _, _)| {
+                let near =
+                    |(x, y): &(i32, i32)| (x - pixel.0).abs() < APART.0 && (y - pixel.1 - offset).abs() < APART.1;
+                !taken.iter().any(near)
+            });
+            let Some((offset, vertical, gap)) = free else { continue };
+            taken.push((pixel.0, pixel.1 + offset));
+            let style = (FONT, 15).into_font().color(&INK).pos(Pos::new(HPos::Center, vertical));
+            let label = Text::new(spot.label.clone(), (0, gap), style);
+            plane.plotting_area().draw(&(EmptyElement::at(place) + label))?;
+        }
+        Ok(())
+    }
+
     fn lines<DB: DrawingBackend>(&self, plane: &mut Plane<'_, DB>) -> Result<(), Failed<DB>> {
         for series in &self.series {
             let color = color(series.color);
@@ -194,7 +258,9 @@ impl Chart {
                 None => plane.draw_series(LineSeries::new(points.iter().copied(), stroke))?,
                 Some((on, off)) => plane.draw_series(DashedLineSeries::new(points.iter().copied(), on, off, stroke))?,
             };
-            plane.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+            if points.len() <= MOST_DOTS {
+                plane.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+            }
         }
         Ok(())
     }
@@ -203,7 +269,7 @@ impl Chart {
     fn values<DB: DrawingBackend>(&self, plane: &Plane<'_, DB>) -> Result<(), Failed<DB>> {
         let [series] = self.series.as_slice() else { return Ok(()) };
         let style = (FONT, 15).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
-        for (tokens, bytes) in &series.points {
+        for (tokens, bytes) in series.points.iter().filter(|_| series.points.len() <= MOST_DOTS) {
             let label = Text::new(format!("{:.1}", bytes.gib()), (7, 4), style.clone());
             plane.plotting_area().draw(&(EmptyElement::at((*tokens as f64, bytes.gib())) + label))?;
         }
@@ -242,8 +308,9 @@ impl Chart {
     fn highest(&self) -> f64 {
         let lines = self.series.iter().flat_map(|series| &series.points).map(|point| point.1);
         let highest = lines.chain(self.marks.iter().map(|mark| mark.bytes)).max().unwrap_or_default();
-        // A chart needs some height, and its axis some end.
-        highest.gib().max(0.001)
+        let bounds = self.bands.iter().flat_map(|band| &band.points).map(|(_, bounds)| bounds.high).max();
+        // A chart needs some height, and its axis some end; bounds may leave it.
+        bounds.unwrap_or_default().min(highest.scale(1.25)).max(highest).gib().max(0.001)
     }
 }
 
@@ -352,6 +419,9 @@ mod tests {
             y_axis: "KV cache per GPU, GiB".to_owned(),
             series: vec![Series { name: "Llama-2-7b, fp16".to_owned(), color: 0, dash: 0, points }],
             marks: vec![Mark { name: "A10".to_owned(), bytes: Bytes::from_gib(22.5) }],
+            x_unit: 2048.0,
+            bands: Vec::new(),
+            spots: Vec::new(),
         }
     }
 
