@@ -115,7 +115,7 @@ fn held_against(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, 
 
 fn bar(report: &Report, gpu: Option<&str>) -> Result<Bar, Failure> {
     let Some(estimate) = &report.estimate else { return Err(engine::refused(report)) };
-    let name = gpu.map(|gpu| engine::device(gpu)).transpose()?;
+    let name = gpu.map(engine::device).transpose()?;
     let name = name.map_or_else(String::new, |device| engine::short_product(&device.product).to_owned());
     Ok(Bar {
         name,

@@ -121,7 +121,7 @@ impl SweepArgs {
             let Some(capacity) = &report.capacity else { continue };
             let name = engine::short_product(&engine::device(gpu)?.product).to_owned();
             marks.push(Mark { name, bytes: capacity.usable_bytes });
-            let most = self.most(&declaration, axis.question(task), gpu)?.filter(|most| *most < end);
+            let most = Self::most(&declaration, axis.question(task), gpu)?.filter(|most| *most < end);
             spots.extend(most.map(|at| Spot { at, bytes: capacity.usable_bytes, label: at.to_string() }));
         }
         let (title, subtitle) =
@@ -164,7 +164,7 @@ impl SweepArgs {
     }
 
     /// The largest number that surely fits the GPU.
-    fn most(&self, declaration: &Declaration, question: Question, gpu: &str) -> Result<Option<u64>, Failure> {
+    fn most(declaration: &Declaration, question: Question, gpu: &str) -> Result<Option<u64>, Failure> {
         let candidates = engine::given(gpu, declaration)?;
         let solutions = engine::solve(declaration, &[question], Some(&candidates));
         let proven = solutions.iter().find(|solution| solution.outcome == Outcome::Proven);

@@ -231,9 +231,9 @@ impl Chart {
         const APART: (i32, i32) = (64, 24);
         let mut taken: Vec<(i32, i32)> = Vec::new();
         for spot in &self.spots {
-            let place = (spot.at as f64, spot.bytes.gib());
-            let pixel = plane.backend_coord(&place);
-            plane.plotting_area().draw(&(EmptyElement::at(place) + Circle::new((0, 0), 5, INK.filled())))?;
+            let point = (spot.at as f64, spot.bytes.gib());
+            let pixel = plane.backend_coord(&point);
+            plane.plotting_area().draw(&(EmptyElement::at(point) + Circle::new((0, 0), 5, INK.filled())))?;
             // Above the dot, below it where another label is near, nowhere where both are taken.
             let free = [(-18, VPos::Bottom, -9), (28, VPos::Top, 19)].into_iter().find(|(offset, _, _)| {
                 let near =
@@ -244,7 +244,7 @@ impl Chart {
             taken.push((pixel.0, pixel.1 + offset));
             let style = (FONT, 15).into_font().color(&INK).pos(Pos::new(HPos::Center, vertical));
             let label = Text::new(spot.label.clone(), (0, gap), style);
-            plane.plotting_area().draw(&(EmptyElement::at(place) + label))?;
+            plane.plotting_area().draw(&(EmptyElement::at(point) + label))?;
         }
         Ok(())
     }

@@ -158,7 +158,11 @@ impl Bar {
                 root.draw(&PathElement::new([(middle - half, above), (middle + half, above)], WHITE.stroke_width(1)))?;
                 if below - above >= ROOM {
                     let style = centred(14, if is_light(term) { &INK } else { &WHITE });
-                    root.draw(&Text::new(format!("{:.1}", bytes.gib()), (middle, (above + below) / 2 + 1), style))?;
+                    root.draw(&Text::new(
+                        format!("{:.1}", bytes.gib()),
+                        (middle, i32::midpoint(above, below) + 1),
+                        style,
+                    ))?;
                 }
             }
         }
@@ -263,11 +267,11 @@ fn dashed<DB: DrawingBackend>(root: &DrawingArea<DB, Shift>, y: i32, (from, to):
     Ok(())
 }
 
-fn centred<'a>(size: i32, color: &'a RGBColor) -> TextStyle<'a> {
+fn centred(size: i32, color: &RGBColor) -> TextStyle<'_> {
     (FONT, size).into_font().color(color).pos(Pos::new(HPos::Center, VPos::Center))
 }
 
-fn side<'a>(size: i32, color: &'a RGBColor) -> TextStyle<'a> {
+fn side(size: i32, color: &RGBColor) -> TextStyle<'_> {
     (FONT, size).into_font().color(color).pos(Pos::new(HPos::Left, VPos::Center))
 }
 

@@ -24,7 +24,7 @@ impl Search<'_> {
     /// slices of the same product for MIG slices.
     pub(super) fn larger(&self) -> Option<Fix> {
         let largest = self.candidates.eligible.first()?;
-        let shelf: Vec<&Candidate> = if largest.class.sharing == Sharing::Mig {
+        let larger: Vec<&Candidate> = if largest.class.sharing == Sharing::Mig {
             let product = largest.class.device.product.as_str();
             let slices = self.shelf.slices.iter().filter(|slice| product.starts_with(slice.parent.as_str()));
             slices.map(|slice| &slice.candidate).collect()
@@ -34,7 +34,7 @@ impl Search<'_> {
         let above = |candidate: &&Candidate| {
             candidate.class.device.visible > largest.class.device.visible && candidate.gpus_per_node >= self.gpus
         };
-        let ascending = sorted_by_memory(shelf.into_iter().filter(above));
+        let ascending = sorted_by_memory(larger.into_iter().filter(above));
         // Need hardly depends on the class: a search by halves, whose result is evaluated like any other.
         let first = ascending.partition_point(|candidate| !self.fits_on(candidate));
         let candidate = ascending.get(first)?;

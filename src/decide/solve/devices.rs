@@ -31,14 +31,14 @@ pub struct Slice {
 
 impl Solver<'_> {
     pub(super) fn devices(&self) -> Solution {
-        let mut shelf: Vec<(String, &Candidate)> = self
+        let mut devices: Vec<(String, &Candidate)> = self
             .shelf
             .devices
             .iter()
             .map(|candidate| (short(&candidate.class.device.product).to_owned(), candidate))
             .collect();
-        shelf.sort_by_key(|(_, candidate)| candidate.class.device.visible);
-        self.on_shelf(Question::Gpu, &shelf, |candidate| {
+        devices.sort_by_key(|(_, candidate)| candidate.class.device.visible);
+        self.on_shelf(Question::Gpu, &devices, |candidate| {
             vec![change("nodeSelector nvidia.com/gpu.product", "", &candidate.class.device.product)]
         })
     }
@@ -74,14 +74,14 @@ impl Solver<'_> {
     fn on_shelf(
         &self,
         question: Question,
-        shelf: &[(String, &Candidate)],
+        ascending: &[(String, &Candidate)],
         changes: impl Fn(&Candidate) -> Vec<Change>,
     ) -> Solution {
         let base = self.evaluate(String::new(), self.workload, self.strictness).ok();
         let mut good: Vec<Alternative> = Vec::new();
         let mut largest = None;
         let mut problem = String::new();
-        for (name, candidate) in shelf {
+        for (name, candidate) in ascending {
             let fit = match fit::fit(self.workload, candidate, self.strictness) {
                 Ok(fit) => fit,
                 Err(error) => {

@@ -139,6 +139,7 @@ fn unanswered(question: Question, outcome: Outcome, note: impl Into<String>) -> 
 }
 
 /// One changed setting.
+#[expect(clippy::needless_pass_by_value, reason = "numbers and names are passed as they are")]
 pub(crate) fn change(path: &str, from: impl ToString, to: impl ToString) -> Change {
     Change { path: path.to_owned(), from: from.to_string(), to: to.to_string() }
 }
