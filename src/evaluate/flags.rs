@@ -16,6 +16,9 @@ const VLLM: &[Row] = &[
     ("batchSize", "--max-num-seqs", &[]),
     ("kvCacheDtype", "--kv-cache-dtype", &[]),
     ("quantization", "--quantization", &[]),
+    ("dtype", "--dtype", &[("fp16", "float16"), ("bf16", "bfloat16")]),
+    ("engine.maxNumSeqs", "--max-num-seqs", &[]),
+    ("engine.maxNumBatchedTokens", "--max-num-batched-tokens", &[]),
     ("parallelism.tensor", "--tensor-parallel-size", &[]),
     ("parallelism.pipeline", "--pipeline-parallel-size", &[]),
     ("engine.memoryFraction", "--gpu-memory-utilization", &[]),
@@ -116,6 +119,7 @@ mod tests {
                 let value = match *field {
                     "kvCacheDtype" => words.last().map_or("fp8", |(_, theirs)| theirs),
                     "quantization" => "awq",
+                    "dtype" => "float16",
                     _ => number,
                 };
                 let mut command: Vec<&str> = start.split(' ').collect();

@@ -17,6 +17,7 @@ pub(super) fn workload(declaration: &Declaration, workload: &Workload) -> Worklo
     };
     let name = match &declaration.model {
         Some(ModelReference::Name(name) | ModelReference::Profile(name)) => name.clone(),
+        Some(ModelReference::Loaded(model)) => model.name.clone(),
         Some(ModelReference::Config(_)) => model.map_or_else(String::new, |model| model.model_type.clone()),
         Some(ModelReference::Shape { parameters, .. }) => format!("{:.2}B parameters", parameters / 1e9),
         None => String::new(),

@@ -1,6 +1,7 @@
 //! The search for changes after which a workload fits. Every suggestion has been evaluated by the same engine.
 
 mod hardware;
+mod remedies;
 mod serving;
 mod training;
 

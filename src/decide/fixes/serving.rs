@@ -1,6 +1,6 @@
 //! What a server could do with less of.
 
-use super::{Proposal, Search, Strategy};
+use super::{Proposal, Search, Strategy, remedies};
 use crate::decide::knobs::Knobs;
 use crate::decide::solve::search::largest;
 use crate::decide::solve::{change, tensor_degrees, text};
@@ -11,6 +11,7 @@ use crate::estimate::workload::ModelFacts;
 
 /// In the order in which they are tried: least invasive first.
 pub(super) const STRATEGIES: &[Strategy] = &[
+    |search| remedies::proposals(search),
     |search| search.shorter_context().into_iter().collect(),
     |search| search.fewer_sequences().into_iter().collect(),
     |search| search.more_tensor_ranks(),

@@ -20,7 +20,7 @@ pub(super) fn parts(workload: &Workload, stage: &Stage<'_>, term: &Term) -> Vec<
         element: workload.kv_cache_dtype.map_or(2.0, crate::estimate::dtype::DType::bytes),
         conv: 2.0,
         state: 4.0,
-        tensor: workload.parallelism.tensor,
+        tensor: (workload.parallelism.tensor / workload.engine.attention_data.max(1)).max(1),
         speculative: 0,
     };
     let mut groups: Vec<(u64, &Attention, f64)> = Vec::new();

@@ -82,6 +82,7 @@ pub(super) fn parts(
         // Trainers hold parameters in formats of their own: there the parts are shares by parameters.
         quantization: workload.quantization.as_ref().or(model.quantization.as_ref()).filter(|_| serves),
         parallelism: workload.parallelism,
+        attention_data: workload.engine.attention_data,
         fused: true,
     };
     let modules = modules(model, stage, &storage);
@@ -150,7 +151,7 @@ fn counted(module: &Module) -> f64 {
 
 /// `32 × 4096 × 4096 × 2 B / 4`.
 fn stored(module: &Module, storage: &Storage<'_>) -> String {
-    let alone = Storage { parallelism: Parallelism::default(), ..*storage };
+    let alone = Storage { parallelism: Parallelism::default(), attention_data: 1, ..*storage };
     let whole = alone.tensor(&module.tensor) * module.layers as f64;
     let width = whole / counted(module).max(1.0);
     let ranks = (whole / module.bytes.max(1.0)).round();
