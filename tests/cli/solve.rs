@@ -19,14 +19,21 @@ fn solution(run: &Run, question: &str) -> Value {
 
 #[test]
 fn the_answer_is_what_to_type() {
-    let run = vramguard(&format!("estimate {LLAMA} --gpu A10 --solve context"));
+    // The plain formula: its figures follow no calibration.
+    let shape = "--parameters 6.74e9 --layers 32 --hidden-size 4096 --heads 32 --head-dim 128";
+    let run = vramguard(&format!(
+        "estimate --method reference {shape} --batch-size 4 --context-length 4096 --gpu A10 --solve context,concurrency"
+    ));
     assert_eq!(run.code, 0, "{run}");
-    let answer = run.stdout.split("\n\n").last().unwrap();
-    assert_snapshot!(answer, @r"
-    context            30336 tokens: --max-model-len 30336
-                       needs 19.44 GiB (19.14–19.85) of 19.86 GiB usable on NVIDIA-A10-22GiB; 30464 may
-                       need 19.87 GiB of 19.86
-                       likely up to 33664, surely not beyond 36224
+    let answers = run.stdout.split_once("\n\ncontext").unwrap().1;
+    assert_snapshot!(answers, @r"
+                4864 tokens: --context-length 4864
+                       needs 22.05 GiB of 22.07 GiB usable on NVIDIA-A10-22GiB; 4992 needs at least
+                       22.30 GiB of 22.07
+
+    concurrency        4 sequences, as it is
+                       needs 20.55 GiB of 22.07 GiB usable on NVIDIA-A10-22GiB; 5 needs at least 22.55
+                       GiB of 22.07
     ");
 }
 
