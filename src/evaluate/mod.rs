@@ -126,6 +126,29 @@ pub fn solve(
     solutions
 }
 
+/// As [`evaluate`], each report with its estimate taken apart, where there is one.
+#[must_use]
+pub fn explain_template(
+    template: &PodTemplate,
+    source: &Source,
+    asked: &PolicyInput<'_>,
+    environment: &Environment<'_>,
+) -> Vec<(Report, Option<Explanation>)> {
+    let declared = crate::spec::declare(template).into_iter();
+    let explained = |declaration: &Declaration| {
+        let candidates = landing(template, declaration, environment.inventory);
+        let report = evaluate_declaration(declaration, source, asked, candidates.as_ref(), environment);
+        let explanation = explain(declaration, &report, candidates.as_ref(), environment.catalog);
+        (report, explanation)
+    };
+    declared
+        .map(|declared| match declared {
+            Ok(declaration) => explained(&declaration),
+            Err(error) => (invalid(template, source, asked, environment.policy, &error), None),
+        })
+        .collect()
+}
+
 /// Takes apart the estimate of a report that was made from this declaration: on the class that the report names, or on
 /// none.
 #[must_use]

@@ -80,3 +80,25 @@ fn what_cannot_be_explained_says_why() {
         assert!(run.stderr.contains(said), "{flags}: {run}");
     }
 }
+
+#[test]
+fn manifests_are_explained_too() {
+    let run = vramguard("explain -f examples/07-vllm-llama-3.1-70b-tp4.yaml --nodes examples/nodes.yaml -o json");
+    assert_eq!(run.code, 0, "{run}");
+    let documents = run.json();
+    let first = &documents[0];
+    check(&first["required"]);
+    assert!(first["source"]["name"].is_string() && first["capacity"]["gpuClass"].is_string(), "{first}");
+    let people = vramguard("explain -f examples/07-vllm-llama-3.1-70b-tp4.yaml");
+    assert!(people.stdout.contains("Deployment/") && people.stdout.contains("├─ weights"), "{people}");
+    for (flags, said) in [
+        ("-f examples/07-vllm-llama-3.1-70b-tp4.yaml --model meta-llama/Llama-2-7b-hf", "cannot be used with"),
+        ("-f examples/07-vllm-llama-3.1-70b-tp4.yaml --batch-size 4", "cannot be used with"),
+        ("-f examples/nodes.yaml", "no workload in it"),
+        ("-f examples/none.yaml", "examples/none.yaml"),
+    ] {
+        let refused = vramguard(&format!("explain {flags}"));
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused}");
+        assert!(refused.stderr.contains(said), "{flags}: {refused}");
+    }
+}
