@@ -241,3 +241,9 @@ fn positive(field: &'static str, value: Option<u64>) -> Result<Option<u64>, Esti
         other => Ok(other),
     }
 }
+
+/// A model of the catalogue, for tests.
+#[cfg(test)]
+pub(crate) fn catalogued(name: &str) -> std::sync::Arc<model::Model> {
+    crate::facts::catalog::Catalog::embedded().find(name).unwrap()
+}

@@ -4,8 +4,7 @@ use super::*;
 use crate::decide::inventory::{CapacitySource, GpuClass, Sharing};
 use crate::decide::solve::Slice;
 use crate::estimate::workload::{Engine, EngineName, Method, ModelFacts, Parallelism, Training};
-use crate::estimate::{Bytes, Device};
-use crate::facts::catalog::Catalog;
+use crate::estimate::{Bytes, Device, catalogued};
 
 fn class(product: &str, gib: f64, sharing: Sharing, resource: &str) -> Candidate {
     let device =
@@ -26,7 +25,7 @@ fn slice(profile: &str, gib: f64) -> Candidate {
 fn llama(context: u64) -> Workload {
     Workload {
         task: Task::Inference,
-        model: ModelFacts::Known(Catalog::embedded().find("meta-llama/Llama-3.1-8B-Instruct").unwrap()),
+        model: ModelFacts::Known(catalogued("meta-llama/Llama-3.1-8B-Instruct")),
         parallelism: Parallelism::default(),
         dtype: None,
         quantization: None,

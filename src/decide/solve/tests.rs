@@ -6,8 +6,7 @@ use super::*;
 use crate::decide::inventory::{CapacitySource, GpuClass, Sharing};
 use crate::estimate::dtype::DType;
 use crate::estimate::workload::{Engine, EngineName, Method, ModelFacts, Parallelism, Task, Training};
-use crate::estimate::{Bytes, Device};
-use crate::facts::catalog::Catalog;
+use crate::estimate::{Bytes, Device, catalogued};
 
 const ENGINES: [EngineName; 6] = [
     EngineName::Vllm,
@@ -23,7 +22,7 @@ const LLAMA: &str = "meta-llama/Llama-3.1-8B-Instruct";
 fn workload(model: &str, task: Task, engine: EngineName) -> Workload {
     Workload {
         task,
-        model: ModelFacts::Known(Catalog::embedded().find(model).unwrap()),
+        model: ModelFacts::Known(catalogued(model)),
         parallelism: Parallelism::default(),
         dtype: None,
         quantization: None,

@@ -1,7 +1,6 @@
 use super::*;
 use crate::estimate::workload::{Engine, EngineName, Method, Parallelism, Training};
-use crate::estimate::{Device, estimate};
-use crate::facts::catalog::Catalog;
+use crate::estimate::{Device, catalogued, estimate};
 
 const MODELS: [&str; 4] = [
     "meta-llama/Llama-3.1-8B-Instruct",
@@ -23,7 +22,7 @@ const ENGINES: [EngineName; 7] = [
 fn workload(model: &str, task: Task, engine: EngineName) -> Workload {
     Workload {
         task,
-        model: ModelFacts::Known(Catalog::embedded().find(model).unwrap()),
+        model: ModelFacts::Known(catalogued(model)),
         parallelism: Parallelism::default(),
         dtype: None,
         quantization: None,
