@@ -172,7 +172,7 @@ impl Plan {
             (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
             _ => assumed_sharding(workload),
         };
-        let habits = Habits::of(training.trainer.as_deref());
+        let habits = Habits::of(training);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
@@ -306,7 +306,7 @@ fn kernels(
     adapters: Option<&AdapterPlan>,
     scenario: Scenario,
 ) -> Kernels {
-    let habits = Habits::of(workload.training.trainer.as_deref());
+    let habits = Habits::of(&workload.training);
     let megatron = family == Family::Megatron;
     let habit = match scenario {
         Scenario::Low => megatron || !habits.known_kernels,
@@ -323,11 +323,11 @@ fn kernels(
         inputs: policy.inputs,
         fused,
         gathered_inputs: family == Family::Fsdp,
-        fused_norms: Habits::of(workload.training.trainer.as_deref()).native_norms && scenario != Scenario::High,
+        fused_norms: Habits::of(&workload.training).native_norms && scenario != Scenario::High,
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
-        frozen_inputs: quantized && Habits::of(workload.training.trainer.as_deref()).keeps_quantized_inputs,
+        frozen_inputs: quantized && Habits::of(&workload.training).keeps_quantized_inputs,
         scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
         dropout: workload.training.dropout,
         imbalance: imbalance(workload.parallelism, scenario),
