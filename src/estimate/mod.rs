@@ -5,6 +5,7 @@
 #![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
 
 pub mod dtype;
+pub mod explain;
 mod fallback;
 pub mod interval;
 pub mod memory;
@@ -68,6 +69,25 @@ pub enum TermName {
     CudaGraphs,
     /// What the allocator holds but cannot use.
     Fragmentation,
+}
+
+impl TermName {
+    /// All terms, in the order in which they are stacked.
+    pub const ALL: [Self; 13] = [
+        Self::Weights,
+        Self::Adapters,
+        Self::KvCache,
+        Self::State,
+        Self::Optimizer,
+        Self::Gradients,
+        Self::Activations,
+        Self::Logits,
+        Self::Transient,
+        Self::Comm,
+        Self::Runtime,
+        Self::CudaGraphs,
+        Self::Fragmentation,
+    ];
 }
 
 /// One addend: the terms of a quantity sum to it.
@@ -220,4 +240,10 @@ fn positive(field: &'static str, value: Option<u64>) -> Result<Option<u64>, Esti
         Some(n) if n > MOST => Err(EstimateError::Invalid { field, reason: format!("must be at most 2^40, not {n}") }),
         other => Ok(other),
     }
+}
+
+/// A model of the catalogue, for tests.
+#[cfg(test)]
+pub(crate) fn catalogued(name: &str) -> std::sync::Arc<model::Model> {
+    crate::facts::catalog::Catalog::embedded().find(name).unwrap()
 }

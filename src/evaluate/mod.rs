@@ -3,16 +3,20 @@
 //! The webhook and the command line both call [`evaluate`], so a denial in the cluster can be replayed in a terminal.
 
 mod doubt;
+mod flags;
 mod message;
 mod resolve;
+mod shelf;
 mod stored;
 mod view;
 
 use crate::decide::fit::{self, Assessment, Strictness};
 use crate::decide::fixes::Search;
 use crate::decide::policy::PolicyInput;
-use crate::decide::report::{Report, Source};
+use crate::decide::report::{Report, Solution, Source};
+use crate::decide::solve::{Question, Solver};
 use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
+use crate::estimate::explain::{self, Explanation};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, TermName, Workload};
 use crate::facts::catalog::Catalog;
@@ -100,6 +104,69 @@ pub fn evaluate_declaration(
     draft.judge(declaration, &workload, candidates)
 }
 
+/// Answers to questions about a declaration; none if it cannot be resolved, which its report says.
+#[must_use]
+pub fn solve(
+    declaration: &Declaration,
+    questions: &[Question],
+    candidates: &Candidates,
+    environment: &Environment<'_>,
+) -> Vec<Solution> {
+    let Ok(resolved) = resolve::workload(declaration, environment.catalog) else { return Vec::new() };
+    let workload = &resolved.workload;
+    let strictness = Strictness { require_wanted: environment.policy.require_wanted };
+    let solver = Solver { workload, candidates, strictness, shelf: shelf::shelf() };
+    let mut solutions: Vec<Solution> = questions.iter().map(|question| solver.solve(*question)).collect();
+    for solution in &mut solutions {
+        let listed = solution.alternatives.iter_mut().flat_map(|alternative| alternative.changes.iter_mut());
+        for change in solution.changes.iter_mut().chain(listed) {
+            flags::in_source_words(change, workload, declaration);
+        }
+    }
+    solutions
+}
+
+/// As [`evaluate`], each report with its estimate taken apart, where there is one.
+#[must_use]
+pub fn explain_template(
+    template: &PodTemplate,
+    source: &Source,
+    asked: &PolicyInput<'_>,
+    environment: &Environment<'_>,
+) -> Vec<(Report, Option<Explanation>)> {
+    let declared = crate::spec::declare(template).into_iter();
+    let explained = |declaration: &Declaration| {
+        let candidates = landing(template, declaration, environment.inventory);
+        let report = evaluate_declaration(declaration, source, asked, candidates.as_ref(), environment);
+        let explanation = explain(declaration, &report, candidates.as_ref(), environment.catalog);
+        (report, explanation)
+    };
+    declared
+        .map(|declared| match declared {
+            Ok(declaration) => explained(&declaration),
+            Err(error) => (invalid(template, source, asked, environment.policy, &error), None),
+        })
+        .collect()
+}
+
+/// Takes apart the estimate of a report that was made from this declaration: on the class that the report names, or on
+/// none.
+#[must_use]
+pub fn explain(
+    declaration: &Declaration,
+    report: &Report,
+    candidates: Option<&Candidates>,
+    catalog: &Catalog,
+) -> Option<Explanation> {
+    let workload = resolve::workload(declaration, catalog).ok()?.workload;
+    let named = report.capacity.as_ref().map(|capacity| capacity.gpu_class.as_str());
+    let mut eligible = candidates.into_iter().flat_map(|candidates| &candidates.eligible);
+    let class = eligible.find(|candidate| Some(candidate.class.name().as_str()) == named).map(|found| &found.class);
+    let device = class.map_or_else(resolve::imaginary_device, |class| class.device.clone());
+    let estimate = crate::estimate::estimate(&workload, &device).ok()?;
+    explain::explain(&workload, &estimate).ok()
+}
+
 /// A report in the making.
 struct Draft<'a> {
     report: Report,
@@ -124,6 +191,7 @@ impl<'a> Draft<'a> {
             message: String::new(),
             notes: Vec::new(),
             fixes: Vec::new(),
+            solutions: Vec::new(),
             patch: Vec::new(),
         };
         Self { report, policy, notes: Vec::new(), workload: None }
@@ -163,8 +231,12 @@ impl<'a> Draft<'a> {
         }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
             let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
-            let search = Search { workload, gpus, candidates, strictness };
-            self.report.fixes = view::in_source_words(search.run(), workload, declaration);
+            let search = Search { workload, gpus, candidates, strictness, shelf: shelf::shelf() };
+            let mut fixes = search.run();
+            for change in fixes.iter_mut().flat_map(|fix| fix.changes.iter_mut()) {
+                flags::in_source_words(change, workload, declaration);
+            }
+            self.report.fixes = fixes;
         }
         // It fits with the default that stands in for what could not be read, which is worth a word.
         if !assessment.misfits.is_empty() || cheapest.is_some() {

@@ -13,6 +13,8 @@ mod check;
 mod checkpoints;
 mod docs;
 mod estimate;
+mod explain;
 mod plot;
 mod refusals;
+mod solve;
 mod support;
