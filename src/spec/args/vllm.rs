@@ -48,10 +48,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--hf-config-path"], Effect::Call(other_config)),
     flag(&["--config"], Effect::Call(config_file)),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
-    flag(
-        &["--disable-hybrid-kv-cache-manager"],
-        Effect::UnreadSwitch("sliding-window layers then cache the whole context"),
-    ),
+    flag(&["--disable-hybrid-kv-cache-manager"], Effect::KeepSwitch),
     flag(&["--runner", "--task", "--convert"], Effect::Call(runner)),
     flag(
         &["--mamba-ssm-cache-dtype", "--mamba-cache-dtype"],
@@ -214,6 +211,7 @@ fn finish(reader: &mut Reader<'_>) {
             reader.set("parallelism.expert", &Value::from(parallelism.tensor.saturating_mul(parallelism.data)));
         }
     }
+    reader.draft.out.engine.full_window_cache |= reader.on("--disable-hybrid-kv-cache-manager");
     if reader.on("--enable-lora") {
         let slots = reader.kept.get("--max-loras").map_or(Value::from(1), |text| Value::from(text.as_str()));
         reader.set("engine.maxLoras", &slots);

@@ -1,6 +1,7 @@
 //! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
 
 pub(super) mod activation;
+mod caches;
 mod pool;
 mod rules;
 mod sizes;
@@ -9,7 +10,7 @@ pub use rules::CONSTANTS;
 
 use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
-use crate::estimate::memory::kv_cache::{CacheFormat, LayerCache};
+use crate::estimate::memory::kv_cache::CacheFormat;
 use crate::estimate::memory::weights::Storage;
 use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
 use crate::estimate::parallel::{self, Stage};
@@ -17,6 +18,7 @@ use crate::estimate::units::Bytes;
 use crate::estimate::workload::{Parallelism, Workload};
 use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
 
+use caches::Caching;
 use pool::{Pool, Scheduling};
 use rules::{Lean, Log, Rules};
 use sizes::BatchDefaults;
@@ -107,8 +109,7 @@ impl<'a> Plan<'a> {
         let drafts = if engine.speculative_tokens > 0 && stage.is_last() { self.model.mtp.as_slice() } else { &[] };
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
-        let caches: Vec<(u64, LayerCache)> =
-            layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
+        let caches = self.caching().layers(layers);
         let pool = Pool::new(&caches, self.scheduling());
         let token_bytes = caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum();
         Rank {
@@ -120,6 +121,16 @@ impl<'a> Plan<'a> {
             adapters: self.adapters(stage),
             pool,
             token_bytes,
+        }
+    }
+
+    const fn caching(&self) -> Caching<'_> {
+        Caching {
+            rules: self.rules,
+            format: self.cache,
+            asked: self.workload.kv_cache_dtype,
+            capability: self.device.compute_capability,
+            whole_windows: self.workload.engine.full_window_cache,
         }
     }
 

@@ -42,6 +42,22 @@ pub enum Lean {
     All,
 }
 
+/// How latent attention is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latent {
+    /// As keys and values of all heads.
+    Expanded,
+    /// Entries aligned to 256 bytes.
+    Aligned,
+    /// As it is, that of sparse attention packed with its scales where 8 bit is asked for.
+    Plain {
+        /// Packed also where nothing is asked for.
+        packed_by_default: bool,
+        /// The kernels of Blackwell's datacenter cards read plain 8 bit.
+        blackwell_plain: bool,
+    },
+}
+
 /// How start-up logs are worded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
@@ -85,6 +101,10 @@ pub struct Rules {
     pub state_pages: u64,
     /// Longest contexts whose index keys a sparse indexer has room to gather at once.
     pub indexed_contexts: u64,
+    /// How latent attention is cached.
+    pub latent: Latent,
+    /// Layers with a window, where others have none, keep everything.
+    pub whole_windows: bool,
     /// Wording of the log.
     pub log: Log,
     /// What the row rests on.
@@ -112,6 +132,8 @@ const OLDEST: Rules = Rules {
     tokens_by_concurrency: false,
     state_pages: 1,
     indexed_contexts: 2,
+    latent: Latent::Expanded,
+    whole_windows: true,
     log: Log::Blocks,
     source: "0.6.2 worker.py (free memory before and after); Llama-2-7B on A100 (0.2.5), Llama-3.1-8B on RTX 3090",
 };
@@ -130,6 +152,8 @@ const V1: Rules = Rules {
     tokens_by_concurrency: false,
     state_pages: 1,
     indexed_contexts: 2,
+    latent: Latent::Plain { packed_by_default: false, blackwell_plain: false },
+    whole_windows: true,
     log: Log::Tokens,
     source: "0.8.0 gpu_worker.py: all memory in use outside torch counts; FlashInfer samples where it is installed",
 };
@@ -143,6 +167,8 @@ const TRITON: Rules = Rules {
     counted: Counted::Growth,
     state_pages: 2,
     indexed_contexts: 40,
+    latent: Latent::Plain { packed_by_default: false, blackwell_plain: true },
+    whole_windows: false,
     log: Log::Memory,
     source: "llm-d-planner PR 205: 0.19.0 on H100, 8 dense models; 0.17.0 topk_topp_sampler.py: no sort any more",
     ..V1
@@ -175,7 +201,7 @@ const NEWEST: Rules = Rules {
 };
 
 /// Oldest first.
-pub const RULES: [Rules; 16] = [
+pub const RULES: [Rules; 18] = [
     OLDEST,
     Rules {
         since: v(6, 3),
@@ -190,6 +216,22 @@ pub const RULES: [Rules; 16] = [
         source: "0.6.6 config.py: chunks of 2048; logs of 0.7: Qwen2.5-7B 4-bit (1.42 GiB at 256 sequences), T4, A10G",
         ..OLDEST
     },
+    Rules {
+        since: v(7, 1),
+        batch: Batch::WholePrompts(2048),
+        outside: [0.0, 0.06, 1.8],
+        latent: Latent::Plain { packed_by_default: false, blackwell_plain: false },
+        source: "0.7.1 deepseek_v3.py: latents are cached as such",
+        ..OLDEST
+    },
+    Rules {
+        since: v(7, 2),
+        batch: Batch::WholePrompts(2048),
+        outside: [0.0, 0.06, 1.8],
+        latent: Latent::Aligned,
+        source: "0.7.2 worker/cache_engine.py: entries aligned to 256 bytes",
+        ..OLDEST
+    },
     V1,
     Rules { since: v(8, 5), batch: Batch::ByMemory, source: "0.8.5 arg_utils.py", ..V1 },
     Rules { since: v(9, 0), batch: Batch::ButA100, source: "0.9.0 arg_utils.py", ..V1 },
@@ -197,6 +239,7 @@ pub const RULES: [Rules; 16] = [
         since: v(9, 1),
         batch: Batch::ButA100,
         counted: Counted::WithCommunicators,
+        whole_windows: false,
         log: Log::Available,
         source: "0.9.1 gpu_worker.py: a snapshot before communicators; 0.10.2-dev Qwen3-0.6B on A100 (0.4 GiB)",
         ..V1
@@ -207,6 +250,8 @@ pub const RULES: [Rules; 16] = [
         sampler: [6.0, 36.1, 40.0],
         outside: [0.0, 0.06, 0.3],
         counted: Counted::Growth,
+        latent: Latent::Plain { packed_by_default: true, blackwell_plain: false },
+        whole_windows: false,
         log: Log::Available,
         source: "0.11.0 gpu_worker.py: the snapshot after communicators; Qwen3-8B-FP8 on RTX 4090 (1.40 GiB at 256)",
         ..V1
@@ -217,6 +262,8 @@ pub const RULES: [Rules; 16] = [
         sampler: SORT,
         outside: [0.0, 0.06, 0.3],
         counted: Counted::Growth,
+        latent: Latent::Plain { packed_by_default: true, blackwell_plain: false },
+        whole_windows: false,
         log: Log::Memory,
         source: "0.12.0 topk_topp_sampler.py: FlashInfer only on request; 0.15 and 0.16 Qwen3-14B on H100 (5.64 GiB)",
         ..V1
@@ -228,6 +275,7 @@ pub const RULES: [Rules; 16] = [
         outside: [0.0, 0.06, 0.3],
         counted: Counted::Growth,
         indexed_contexts: 40,
+        whole_windows: false,
         log: Log::Memory,
         source: "0.13.0 v1/attention/backends/mla/indexer.py (`get_max_prefill_buffer_size`)",
         ..V1
