@@ -49,6 +49,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--config"], Effect::Call(config_file)),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
     flag(&["--disable-hybrid-kv-cache-manager"], Effect::KeepSwitch),
+    flag(&["--enable-prefix-caching"], Effect::KeepSwitch),
     flag(&["--runner", "--task", "--convert"], Effect::Call(runner)),
     flag(
         &["--mamba-ssm-cache-dtype", "--mamba-cache-dtype"],
@@ -83,7 +84,6 @@ const FLAGS: &[Flag] = &[
 
 const SWITCHES: &[&str] = &[
     "--trust-remote-code",
-    "--enable-prefix-caching",
     "--enable-chunked-prefill",
     "--disable-log-requests",
     "--disable-log-stats",
@@ -210,6 +210,9 @@ fn finish(reader: &mut Reader<'_>) {
         } else {
             reader.set("parallelism.expert", &Value::from(parallelism.tensor.saturating_mul(parallelism.data)));
         }
+    }
+    if reader.kept.contains_key("--enable-prefix-caching") {
+        reader.draft.out.engine.prefix_caching = Some(reader.on("--enable-prefix-caching"));
     }
     reader.draft.out.engine.full_window_cache |= reader.on("--disable-hybrid-kv-cache-manager");
     if reader.on("--enable-lora") {

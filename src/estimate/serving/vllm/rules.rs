@@ -89,6 +89,10 @@ pub struct Rules {
     pub lean: Lean,
     /// Growth of memory outside torch on one GPU, GiB: lowest, usual, highest seen.
     pub outside: [f64; 3],
+    /// The same for two and more ranks with NVLink, from Hopper on: symmetric memory and all-reduce workspaces.
+    pub linked: [f64; 3],
+    /// How far below and above the profile's formula peaks lie, as shares.
+    pub slack: [f64; 2],
     /// What of the memory outside torch counts.
     pub counted: Counted,
     /// What compiling adds to the profile's peak, GiB: warm cache, usual, cold cache.
@@ -97,8 +101,8 @@ pub struct Rules {
     pub graphs_in_budget: bool,
     /// "GPU KV cache size" is concurrency × context (else blocks / groups × block size).
     pub tokens_by_concurrency: bool,
-    /// Pages that one request holds per recurrent group (2 where prefix caching keeps an aligned copy).
-    pub state_pages: u64,
+    /// Prefixes of models with recurrent layers are cached where nothing is said.
+    pub caches_states: bool,
     /// Longest contexts whose index keys a sparse indexer has room to gather at once.
     pub indexed_contexts: u64,
     /// How latent attention is cached.
@@ -126,11 +130,13 @@ const OLDEST: Rules = Rules {
     sampler: [3.0, 36.1, 41.0],
     lean: Lean::Never,
     outside: [0.0, 0.3, 1.8],
+    linked: [0.1, 0.6, 2.3],
+    slack: [0.09, 0.07],
     counted: Counted::WithCommunicators,
     compiling: [0.0; 3],
     graphs_in_budget: false,
     tokens_by_concurrency: false,
-    state_pages: 1,
+    caches_states: false,
     indexed_contexts: 2,
     latent: Latent::Expanded,
     whole_windows: true,
@@ -146,11 +152,13 @@ const V1: Rules = Rules {
     sampler: [6.0, 9.0, 36.1],
     lean: Lean::Never,
     outside: [0.0, 0.1, 0.3],
+    linked: [0.1, 0.6, 2.3],
+    slack: [0.09, 0.07],
     counted: Counted::All,
     compiling: [0.0; 3],
     graphs_in_budget: false,
     tokens_by_concurrency: false,
-    state_pages: 1,
+    caches_states: false,
     indexed_contexts: 2,
     latent: Latent::Plain { packed_by_default: false, blackwell_plain: false },
     whole_windows: true,
@@ -162,10 +170,12 @@ const V1: Rules = Rules {
 const TRITON: Rules = Rules {
     since: v(17, 0),
     batch: Batch::ButA100,
-    sampler: [10.5, 12.55, 14.0],
+    sampler: [11.5, 12.55, 13.5],
     outside: [0.1, 0.25, 0.5],
+    linked: [1.5, 2.1, 2.4],
+    slack: [0.05, 0.04],
     counted: Counted::Growth,
-    state_pages: 2,
+    caches_states: false,
     indexed_contexts: 40,
     latent: Latent::Plain { packed_by_default: false, blackwell_plain: true },
     whole_windows: false,
@@ -178,6 +188,7 @@ const TRITON: Rules = Rules {
 const COUNTED_GRAPHS: Rules = Rules {
     since: v(21, 0),
     memory_fraction: 0.92,
+    linked: [0.6, 1.8, 2.4],
     sampler: [1.0, 12.55, 16.0],
     graphs_in_budget: true,
     tokens_by_concurrency: true,
@@ -190,6 +201,7 @@ const COUNTED_GRAPHS: Rules = Rules {
 const NEWEST: Rules = Rules {
     since: v(29, 0),
     batch: Batch::Largest,
+    caches_states: true,
     sampler: [0.0, 12.55, 16.0],
     lean: Lean::All,
     outside: [0.1, 0.3, 0.8],
@@ -201,7 +213,7 @@ const NEWEST: Rules = Rules {
 };
 
 /// Oldest first.
-pub const RULES: [Rules; 18] = [
+pub const RULES: [Rules; 19] = [
     OLDEST,
     Rules {
         since: v(6, 3),
@@ -249,6 +261,7 @@ pub const RULES: [Rules; 18] = [
         batch: Batch::ButA100,
         sampler: [6.0, 36.1, 40.0],
         outside: [0.0, 0.06, 0.3],
+        linked: [0.4, 1.6, 2.3],
         counted: Counted::Growth,
         latent: Latent::Plain { packed_by_default: true, blackwell_plain: false },
         whole_windows: false,
@@ -261,6 +274,7 @@ pub const RULES: [Rules; 18] = [
         batch: Batch::ButA100,
         sampler: SORT,
         outside: [0.0, 0.06, 0.3],
+        linked: [0.4, 1.6, 2.3],
         counted: Counted::Growth,
         latent: Latent::Plain { packed_by_default: true, blackwell_plain: false },
         whole_windows: false,
@@ -273,6 +287,7 @@ pub const RULES: [Rules; 18] = [
         batch: Batch::ButA100,
         sampler: SORT,
         outside: [0.0, 0.06, 0.3],
+        linked: [0.4, 1.6, 2.3],
         counted: Counted::Growth,
         indexed_contexts: 40,
         whole_windows: false,
@@ -284,6 +299,7 @@ pub const RULES: [Rules; 18] = [
     Rules {
         since: v(20, 0),
         memory_fraction: 0.92,
+        linked: [0.6, 1.8, 2.4],
         graphs_in_budget: true,
         source: "0.20.0 config/cache.py (0.92), envs.py (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS on)",
         ..TRITON
@@ -296,9 +312,17 @@ pub const RULES: [Rules; 18] = [
         ..COUNTED_GRAPHS
     },
     Rules {
+        since: v(26, 0),
+        lean: Lean::Dense,
+        caches_states: true,
+        source: "0.26.0 config/model.py (`is_prefix_caching_supported`)",
+        ..COUNTED_GRAPHS
+    },
+    Rules {
         since: v(28, 0),
         batch: Batch::Largest,
         lean: Lean::Dense,
+        caches_states: true,
         outside: [0.1, 0.3, 0.8],
         compiling: [0.0, 0.1, 0.5],
         log: Log::OneLine,

@@ -73,8 +73,7 @@ pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
         (1, _, _) if spread.experts > 1 => [0.1, 1.2, 3.0],
         (1, 1, _) => rules.outside,
         (1, _, _) => [0.02, 0.07, 0.6],
-        (2, _, true) => [0.9, 2.07, 2.3],
-        (_, _, true) => [0.9, 2.17, 2.5],
+        (_, _, true) => rules.linked,
         (_, _, false) => [0.1, 0.5, 2.2],
     };
     let alone = spread.tensor.saturating_mul(spread.pipeline).saturating_mul(spread.experts.max(1)) <= 1;
@@ -162,8 +161,8 @@ mod tests {
         let spread = Spread { tensor: 2, pipeline: 1, experts: 1 };
         let row = |version: [u16; 3]| likely(Some(Version(version)));
         let shared = |version: [u16; 3]| non_torch(row(version), &spread, &h100)[1];
-        assert!((shared([0, 19, 0]) - 2.07).abs() < 1e-9);
-        assert!(shared([0, 10, 2]) > shared([0, 11, 0]) && shared([0, 9, 0]) > shared([0, 10, 2]));
+        assert!((shared([0, 19, 0]) - 2.1).abs() < 1e-9);
+        assert!(shared([0, 9, 0]) > shared([0, 10, 2]) && shared([0, 10, 2]) > 1.0);
         let alone = Spread { tensor: 1, ..spread };
         let one = |version: [u16; 3]| non_torch(row(version), &alone, &h100)[1];
         assert!((one([0, 9, 0]) - one([0, 9, 1]) - 0.5).abs() < 1e-9);
