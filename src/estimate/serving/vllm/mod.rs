@@ -2,6 +2,7 @@
 
 pub(super) mod activation;
 mod caches;
+mod detail;
 mod pool;
 mod rules;
 mod sizes;
@@ -16,11 +17,11 @@ use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
 use crate::estimate::workload::{Parallelism, Workload};
-use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
+use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Term, TermName};
 
 use caches::Caching;
 use pool::{Pool, Scheduling};
-use rules::{Lean, Log, Rules};
+use rules::{Lean, Rules};
 use sizes::BatchDefaults;
 
 /// What loading takes less and more than the tensors, GiB: 2.89 and 2.98 logged for 2.90 of Qwen2.5-1.5B.
@@ -258,6 +259,15 @@ impl<'a> Plan<'a> {
         Interval::exact(Bytes::from_f64(rank.pool.request_bytes(self.context) * requests as f64))
     }
 
+    /// What the blocks of recurrent states of a full step take beyond one request; graphs may be set up otherwise.
+    fn states(&self, rank: &Rank<'_>, one: Interval) -> Interval {
+        if !self.rules.states_for_all || self.workload.engine.enforce_eager {
+            return Interval::ZERO;
+        }
+        let all = Bytes::from_f64(rank.pool.states_bytes(self.step.sequences));
+        Interval::new(Bytes::ZERO, all - one.likely, all - one.likely)
+    }
+
     /// The pool that the engine will have on this rank.
     fn pool_bytes(&self, rank: &Rank<'_>) -> Bytes {
         let left = self.usable - rank.fixed().likely;
@@ -267,7 +277,9 @@ impl<'a> Plan<'a> {
     fn assemble(&self, worst: &Rank<'_>, ranks: &[Rank<'_>]) -> Estimate {
         let one = self.request(worst, 1);
         let fixed = worst.fixed();
-        let required = fixed + self.workload.engine.kv_cache_memory.map_or(one, |pool| one.max(Interval::exact(pool)));
+        let cache = one + self.states(worst, one);
+        let given = self.workload.engine.kv_cache_memory;
+        let required = fixed + given.map_or(cache, |pool| cache.max(Interval::exact(pool)));
         let wanted = fixed + self.request(worst, self.workload.batch_size.unwrap_or(1).max(1));
         let split = &self.workload.parallelism;
         Estimate {
@@ -278,7 +290,7 @@ impl<'a> Plan<'a> {
             training: None,
             worst_rank: worst.stage.describe(),
             refusals: self.refusals(worst, one),
-            notes: self.notes(),
+            notes: self.notes(worst),
             gpus: [split.tensor, split.pipeline, split.data].iter().fold(1, |n, degree| n.saturating_mul(*degree)),
         }
     }
@@ -308,6 +320,15 @@ impl<'a> Plan<'a> {
                 one,
                 Provenance::Exact,
                 format!("1 request × {} tokens × {:.0} B, in blocks", self.context, worst.token_bytes),
+            ),
+            (
+                TermName::State,
+                self.states(worst, one),
+                Provenance::Derived,
+                format!(
+                    "a block of recurrent states for each of {} sequences, beyond one request",
+                    self.step.sequences
+                ),
             ),
             (
                 TermName::Activations,
@@ -342,104 +363,6 @@ impl<'a> Plan<'a> {
             .filter(|(_, bytes, _, _)| bytes.high > Bytes::ZERO)
             .map(|(name, bytes, provenance, formula)| Term { name, bytes, formula, provenance })
             .collect()
-    }
-
-    fn detail(&self, worst: &Rank<'_>, ranks: &[Rank<'_>]) -> ServingDetail {
-        let pool = ranks.iter().map(|rank| self.pool_bytes(rank)).min().unwrap_or_default();
-        let over_ranks = |count: &dyn Fn(&Rank<'_>) -> u64| ranks.iter().map(count).min().unwrap_or(0);
-        let bytes = |rank: &Rank<'_>| self.pool_bytes(rank).as_f64();
-        let tokens = over_ranks(&|rank| rank.pool.printed_tokens(bytes(rank), self.context));
-        let most = self.model.max_position_embeddings.unwrap_or(1 << 24).max(self.context);
-        let concurrency =
-            ranks.iter().map(|rank| rank.pool.concurrency(bytes(rank), self.context)).fold(f64::INFINITY, f64::min);
-        ServingDetail {
-            // Adapter slots are allocated while the model loads.
-            weights_bytes: (worst.weights + worst.adapters).likely,
-            non_kv_bytes: worst.fixed().likely,
-            kv_pool_bytes: pool,
-            kv_bytes_per_token: Bytes::from_f64(worst.token_bytes),
-            kv_tokens: tokens,
-            max_context: over_ranks(&|rank| rank.pool.max_context(bytes(rank), most)),
-            expected_log: self.log(worst, pool, tokens, concurrency),
-        }
-    }
-
-    /// The main lines of the start-up log, as the version words them.
-    fn log(&self, worst: &Rank<'_>, pool: Bytes, tokens: u64, concurrency: f64) -> Vec<String> {
-        let weights = (worst.weights + worst.adapters).likely.gib();
-        let length = thousands(self.context);
-        let most = format!("Maximum concurrency for {length} tokens per request: {concurrency:.2}x");
-        let size = format!("GPU KV cache size: {} tokens", thousands(tokens));
-        let available = format!("Available KV cache memory: {:.2} GiB", pool.gib());
-        let loaded = format!("Model loading took {weights:.2} GiB");
-        match self.rules.log {
-            Log::Blocks => {
-                let blocks = worst.pool.blocks(pool.as_f64());
-                let most = format!("Maximum concurrency for {} tokens per request: {concurrency:.2}x", self.context);
-                vec![format!("Loading model weights took {weights:.4} GB"), format!("# GPU blocks: {blocks}"), most]
-            }
-            Log::Tokens => vec![loaded, size, most],
-            Log::Available => vec![loaded, available, size, most],
-            Log::Memory => vec![loaded + " memory", available, size, most],
-            Log::OneLine => vec![loaded + " memory", available, format!("{size}, {most}")],
-        }
-    }
-
-    /// Start-up checks whose outcome is certain.
-    fn refusals(&self, worst: &Rank<'_>, one: Interval) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        if self.element == DType::Bf16
-            && self.workload.dtype == Some(DType::Bf16)
-            && self.device.compute_capability.is_some_and(|capability| capability < (8, 0))
-        {
-            refusals.push(Refusal {
-                code: "DTYPE_UNSUPPORTED",
-                message: format!(
-                    "bfloat16 needs compute capability 8.0, {} has less: use --dtype float16",
-                    self.device.product
-                ),
-            });
-        }
-        let pool = self.usable - worst.fixed().low;
-        let given = self.workload.engine.kv_cache_memory;
-        if let Some(given) = given
-            && given < one.low
-        {
-            refusals.push(Refusal {
-                code: "KV_BELOW_ONE_REQUEST",
-                message: format!(
-                    "one request of {} tokens needs {:.2} of cache, {given:.2} is given",
-                    self.context, one.low
-                ),
-            });
-        } else if given.is_none() && worst.fixed().low <= self.usable && pool < one.low {
-            refusals.push(Refusal {
-                code: "KV_BELOW_ONE_REQUEST",
-                message: format!(
-                    "one request of {} tokens needs {:.2} of cache, at most {pool:.2} is left",
-                    self.context, one.low
-                ),
-            });
-        }
-        refusals
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.workload.context_length.is_none() && self.workload.engine.auto_context {
-            notes.push("vLLM shortens the context to what fits; estimate.serving.maxContext says to what".to_owned());
-        } else if self.workload.context_length.is_none() {
-            notes.push(format!("no context length is given: vLLM takes the model's own, {} tokens", self.context));
-        }
-        if self.workload.engine.version.is_none() {
-            notes.push(
-                "the vLLM version is not known: recent versions are assumed, which widens the estimate".to_owned(),
-            );
-        }
-        if self.workload.engine.memory_fraction.is_none() {
-            notes.push(format!("--gpu-memory-utilization is not given: the default of {} is assumed", self.fraction));
-        }
-        notes
     }
 }
 
@@ -511,25 +434,5 @@ fn rotary_table(model: &Model, element: DType) -> Bytes {
     Bytes::from_f64(model.rotary_rows as f64 * width.unwrap_or(0) as f64 * element.bytes())
 }
 
-/// `476,016`, as the engine prints counts.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_printed_with_separators() {
-        assert_eq!([thousands(0), thousands(999), thousands(476_016)], ["0", "999", "476,016"]);
-    }
-}
+mod tests;

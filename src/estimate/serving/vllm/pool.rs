@@ -128,6 +128,13 @@ impl Pool {
         self.buckets.iter().map(|bucket| bucket.block).max().unwrap_or(0)
     }
 
+    /// Bytes in which every one of `sequences` has a block of recurrent states; 0 for layers without.
+    #[must_use]
+    pub fn states_bytes(&self, sequences: u64) -> f64 {
+        let recurrent = self.buckets.iter().any(|bucket| matches!(bucket.cache, LayerCache::State { .. }));
+        if recurrent { sequences as f64 * self.block_bytes } else { 0.0 }
+    }
+
     /// Bytes that one request of `tokens` needs.
     #[must_use]
     pub fn request_bytes(&self, tokens: u64) -> f64 {

@@ -103,6 +103,8 @@ pub struct Rules {
     pub tokens_by_concurrency: bool,
     /// Prefixes of models with recurrent layers are cached where nothing is said.
     pub caches_states: bool,
+    /// With full graphs every sequence of a step needs a block of recurrent states, or the server does not start.
+    pub states_for_all: bool,
     /// Longest contexts whose index keys a sparse indexer has room to gather at once.
     pub indexed_contexts: u64,
     /// How latent attention is cached.
@@ -137,6 +139,7 @@ const OLDEST: Rules = Rules {
     graphs_in_budget: false,
     tokens_by_concurrency: false,
     caches_states: false,
+    states_for_all: false,
     indexed_contexts: 2,
     latent: Latent::Expanded,
     whole_windows: true,
@@ -159,6 +162,7 @@ const V1: Rules = Rules {
     graphs_in_budget: false,
     tokens_by_concurrency: false,
     caches_states: false,
+    states_for_all: false,
     indexed_contexts: 2,
     latent: Latent::Plain { packed_by_default: false, blackwell_plain: false },
     whole_windows: true,
@@ -191,6 +195,7 @@ const COUNTED_GRAPHS: Rules = Rules {
     linked: [0.6, 1.8, 2.4],
     sampler: [1.0, 12.55, 16.0],
     graphs_in_budget: true,
+    states_for_all: true,
     tokens_by_concurrency: true,
     source: "0.21.0 kv_cache_utils.py: tokens are concurrency × context; envs.py: FlashInfer samples by default, and \
              gpu_model_runner.py warms the other sampler up too",
@@ -301,7 +306,9 @@ pub const RULES: [Rules; 19] = [
         memory_fraction: 0.92,
         linked: [0.6, 1.8, 2.4],
         graphs_in_budget: true,
-        source: "0.20.0 config/cache.py (0.92), envs.py (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS on)",
+        states_for_all: true,
+        source: "0.20.0 config/cache.py (0.92), envs.py (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS on), \
+                 config/compilation.py (max_num_seqs exceeds available Mamba cache blocks)",
         ..TRITON
     },
     COUNTED_GRAPHS,
