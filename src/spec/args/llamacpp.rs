@@ -6,6 +6,8 @@ use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
 use super::values::kv_dtype;
 use crate::spec::fields::QUANTIZATIONS;
 
+/// As many layers are written to mean all.
+const MANY_LAYERS: u64 = 99;
 /// Quantization that `-hf user/model` loads when none is named.
 const DEFAULT_QUANTIZATION: &str = "q4_k_m";
 
@@ -20,6 +22,11 @@ const FLAGS: &[Flag] = &[
     flag(&["--cache-type-v", "-ctv"], Effect::Keep),
     flag(&["--gpu-layers", "--n-gpu-layers", "-ngl"], Effect::Call(gpu_layers)),
     flag(&["--ubatch-size", "-ub"], Effect::Set("engine.maxNumBatchedTokens")),
+    flag(
+        &["--fit"],
+        Effect::Call(|reader, text| reader.draft.out.engine.fit = Some(!matches!(text.trim(), "off" | "0" | "false"))),
+    ),
+    flag(&["--swa-full"], Effect::KeepSwitch),
     flag(&["--model-draft", "-md"], Effect::Unread("the draft model's memory is not estimated")),
     flag(&["--mmproj", "-mm"], Effect::Unread("the projector's memory is not estimated")),
     flag(&["--lora"], Effect::Unread("adapters are not estimated")),
@@ -35,10 +42,7 @@ const FLAGS: &[Flag] = &[
         &["--host", "--port", "--threads", "-t", "--batch-size", "-b", "--split-mode", "-sm", "--alias", "-a"],
         Effect::Skip,
     ),
-    flag(
-        &["--tensor-split", "-ts", "--main-gpu", "-mg", "--flash-attn", "-fa", "--fit", "--chat-template"],
-        Effect::Skip,
-    ),
+    flag(&["--tensor-split", "-ts", "--main-gpu", "-mg", "--flash-attn", "-fa", "--chat-template"], Effect::Skip),
 ];
 
 const ENV: &[Flag] = &[
@@ -74,7 +78,7 @@ pub(super) const PROGRAM: Program = Program {
         ImageRule { repository: "ggerganov/llama.cpp", entrypoint: true, versioned: false },
         ImageRule { repository: "llama.cpp", entrypoint: true, versioned: false },
     ],
-    finish: |_| {},
+    finish: |reader| reader.draft.out.engine.full_window_cache |= reader.on("--swa-full"),
 };
 
 fn file(reader: &mut Reader<'_>, path: &str) {
@@ -110,11 +114,16 @@ fn slots(text: &str) -> Result<Value, String> {
     Ok(if text.trim() == "-1" { Value::Null } else { Value::from(text) })
 }
 
-/// Every layer, unless the number may be smaller than the model has.
+/// So many layers; a flag beats the variable. Numbers that only mean all are often written beside other ways to keep
+/// weights on the host, so they fix nothing.
 fn gpu_layers(reader: &mut Reader<'_>, text: &str) {
-    let all =
-        matches!(text.trim(), "auto" | "all" | "-1") || text.trim().parse::<u64>().is_ok_and(|layers| layers >= 99);
-    if !all {
-        reader.unknown("engine.cpuOffload", "layers beyond these stay on the host");
+    if reader.draft.out.engine.gpu_layers.is_some() {
+        return;
     }
+    reader.draft.out.engine.gpu_layers = match (text.trim(), text.trim().parse::<u64>()) {
+        ("auto" | "all" | "-1", _) => return,
+        (_, Ok(layers)) if layers >= MANY_LAYERS => return,
+        (_, Ok(layers)) => Some(layers),
+        _ => return reader.unknown("engine.cpuOffload", "layers beyond these stay on the host"),
+    };
 }

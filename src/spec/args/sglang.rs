@@ -12,10 +12,19 @@ const FLAGS: &[Flag] = &[
     flag(&["--quantization"], Effect::Map("quantization", quantization)),
     flag(&["--kv-cache-dtype"], Effect::Map("kvCacheDtype", kv_dtype)),
     flag(&["--mem-fraction-static"], Effect::Set("engine.memoryFraction")),
+    flag(&["--max-total-tokens"], Effect::Call(most_tokens)),
+    flag(&["--cuda-graph-max-bs"], Effect::Call(|reader, text| reader.draft.out.engine.graph_batch = largest(text))),
+    flag(&["--cuda-graph-bs"], Effect::KeepMany),
     flag(
-        &["--max-total-tokens"],
-        Effect::Call(|reader, _| reader.unknown("engine.kvCacheMemory", "the cache's size is set by hand in tokens")),
+        &["--swa-full-tokens-ratio"],
+        Effect::Call(|reader, text| reader.draft.out.engine.window_pool_ratio = ratio(text)),
     ),
+    flag(
+        &["--mamba-full-memory-ratio"],
+        Effect::Call(|reader, text| reader.draft.out.engine.state_pool_ratio = ratio(text)),
+    ),
+    flag(&["--max-mamba-cache-size"], Effect::Call(|reader, text| reader.draft.out.engine.state_slots = largest(text))),
+    flag(&["--disable-hybrid-swa-memory"], Effect::KeepSwitch),
     flag(&["--max-running-requests"], Effect::Set("engine.maxNumSeqs")),
     flag(&["--chunked-prefill-size"], Effect::Map("engine.maxNumBatchedTokens", chunk)),
     flag(&["--page-size"], Effect::Set("engine.blockSize")),
@@ -50,12 +59,8 @@ const FLAGS: &[Flag] = &[
         &["--tool-call-parser", "--reasoning-parser", "--schedule-policy", "--max-prefill-tokens", "--log-level"],
         Effect::Skip,
     ),
-    flag(
-        &["--cuda-graph-max-bs", "--swa-full-tokens-ratio", "--mamba-full-memory-ratio", "--download-dir"],
-        Effect::Skip,
-    ),
+    flag(&["--download-dir"], Effect::Skip),
     flag(&["--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens"], Effect::Skip),
-    flag(&["--cuda-graph-bs"], Effect::SkipMany),
 ];
 
 /// SGLang's server.
@@ -75,7 +80,6 @@ pub(super) const PROGRAM: Program = Program {
         "--disable-custom-all-reduce",
         "--skip-tokenizer-init",
         "--enable-mixed-chunk",
-        "--disable-hybrid-swa-memory",
         "--enable-p2p-check",
         "--is-embedding",
         "--enable-two-batch-overlap",
@@ -101,6 +105,24 @@ fn chunk(text: &str) -> Result<Value, String> {
     if text.trim() == "-1" { Err("chunked prefill is off".to_owned()) } else { Ok(Value::from(text)) }
 }
 
+/// The most tokens of the pool.
+fn most_tokens(reader: &mut Reader<'_>, text: &str) {
+    match largest(text) {
+        Some(tokens) => reader.draft.out.engine.max_total_tokens = Some(tokens),
+        None => reader.unknown("engine.kvCacheMemory", "the cache's size is set by hand in tokens"),
+    }
+}
+
+/// The largest of the whole numbers in a list.
+fn largest(text: &str) -> Option<u64> {
+    text.split([',', ' ']).filter_map(|word| word.trim().parse().ok()).max().filter(|n| (1..=1 << 40).contains(n))
+}
+
+/// A positive number.
+fn ratio(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|ratio: &f64| *ratio > 0.0 && ratio.is_finite())
+}
+
 /// MTP layers come with the checkpoint (`NEXTN`); other algorithms bring a draft model.
 fn speculative(reader: &mut Reader<'_>, algorithm: &str) {
     match algorithm.to_ascii_uppercase().as_str() {
@@ -123,6 +145,10 @@ fn finish(reader: &mut Reader<'_>) {
             reader.set("parallelism.data", &Value::from(ranks));
         }
     }
+    if let Some(sizes) = reader.kept.get("--cuda-graph-bs") {
+        reader.draft.out.engine.graph_batch = largest(sizes).or(reader.draft.out.engine.graph_batch);
+    }
+    reader.draft.out.engine.full_window_cache |= reader.on("--disable-hybrid-swa-memory");
     if reader.on("--enable-lora") {
         let slots = reader.kept.get("--max-loras-per-batch").map_or(Value::from(8), |text| Value::from(text.as_str()));
         reader.set("engine.maxLoras", &slots);

@@ -213,6 +213,11 @@ mod engines {
         assert_eq!((found.context_length, found.engine.memory_fraction), (Some(32768), Some(0.8)));
         assert_eq!((found.engine.max_num_seqs, found.engine.max_num_batched_tokens), (Some(48), Some(4096)));
         assert!(found.engine.enforce_eager && found.unread.is_empty(), "{:?}", found.unread);
+        let pools = shell(
+            "sglang serve --model org/m --max-total-tokens 20480 --cuda-graph-bs 1 2 4 --swa-full-tokens-ratio 0.5",
+        );
+        let engine = (pools.engine.max_total_tokens, pools.engine.graph_batch, pools.engine.window_pool_ratio);
+        assert_eq!(engine, (Some(20_480), Some(4), Some(0.5)));
         let attention = shell("sglang serve --model org/m --dp 4 --enable-dp-attention --speculative-algorithm EAGLE");
         assert_eq!((attention.engine.attention_data, attention.parallelism.data), (4, 1));
         let odd = shell("sglang serve --model org/m --dp many --enable-dp-attention");
@@ -248,7 +253,11 @@ mod engines {
         assert!(found.unread.is_empty(), "{:?}", found.unread);
         let hub = shell("/app/llama-server -hf org/m-GGUF -ngl 20 -c 0");
         assert_eq!((model(&hub), hub.quantization.as_deref()), (Some("org/m-GGUF"), Some("q4_k_m")));
-        assert!(hub.unknown_fields.contains("engine.cpuOffload") && hub.context_length.is_none());
+        assert!(hub.engine.gpu_layers == Some(20) && hub.context_length.is_none());
+        assert_eq!(found.engine.gpu_layers, None);
+        let fitted = shell("/app/llama-server -hf org/m-GGUF -ngl auto --fit off --swa-full");
+        assert_eq!((fitted.engine.gpu_layers, fitted.engine.fit), (None, Some(false)));
+        assert!(fitted.engine.full_window_cache);
     }
 
     #[test]

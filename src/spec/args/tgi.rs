@@ -1,6 +1,6 @@
 //! Hugging Face text-generation-inference: `text-generation-launcher`; every flag has a variable of the same name.
 
-use super::table::{Effect, Flag, ImageRule, Program, flag};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
 use super::values::{kv_dtype, model_dtype, quantization};
 
 const FLAGS: &[Flag] = &[
@@ -14,10 +14,8 @@ const FLAGS: &[Flag] = &[
     flag(&["--max-batch-size"], Effect::Set("engine.maxNumSeqs")),
     flag(&["--cuda-memory-fraction"], Effect::Set("engine.memoryFraction")),
     flag(&["--lora-adapters"], Effect::Unread("adapters are not estimated")),
-    flag(
-        &["--max-batch-total-tokens", "--max-input-tokens", "--max-input-length", "--max-concurrent-requests"],
-        Effect::Skip,
-    ),
+    flag(&["--max-batch-total-tokens"], Effect::Call(most_tokens)),
+    flag(&["--max-input-tokens", "--max-input-length", "--max-concurrent-requests"], Effect::Skip),
     flag(
         &["--revision", "--sharded", "--port", "--hostname", "--speculate", "--cuda-graphs", "--tokenizer-name"],
         Effect::Skip,
@@ -32,9 +30,17 @@ const ENV: &[Flag] = &[
     flag(&["KV_CACHE_DTYPE"], Effect::Map("kvCacheDtype", kv_dtype)),
     flag(&["MAX_TOTAL_TOKENS"], Effect::Set("contextLength")),
     flag(&["MAX_BATCH_PREFILL_TOKENS"], Effect::Set("engine.maxNumBatchedTokens")),
+    flag(&["MAX_BATCH_TOTAL_TOKENS"], Effect::Call(most_tokens)),
     flag(&["MAX_BATCH_SIZE"], Effect::Set("engine.maxNumSeqs")),
     flag(&["CUDA_MEMORY_FRACTION"], Effect::Set("engine.memoryFraction")),
 ];
+
+/// The most tokens of the pool; a flag beats the variable.
+fn most_tokens(reader: &mut Reader<'_>, text: &str) {
+    let tokens = text.trim().parse().ok().filter(|tokens| (1..=1 << 40).contains(tokens));
+    let engine = &mut reader.draft.out.engine;
+    engine.max_total_tokens = engine.max_total_tokens.or(tokens);
+}
 
 /// The launcher. Without `--num-shard` it takes every GPU that it sees.
 pub(super) const PROGRAM: Program = Program {
