@@ -58,6 +58,9 @@ pub struct Report {
     pub capacity: Option<CapacityView>,
     /// The engine's verdict.
     pub verdict: Verdict,
+    /// Why, where the verdict is a refusal with a known cause: a stable code, listed in `docs/reasons.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// What policy makes of it.
     pub decision: Decision,
     /// The mode in force.
@@ -84,6 +87,9 @@ pub struct Source {
     /// Number of the document in the file, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<usize>,
+    /// Line of the document's first content in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// Kind of the object that the user wrote.
     pub kind: String,
     /// Namespace; empty when none is given.

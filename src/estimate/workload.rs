@@ -150,6 +150,7 @@ pub struct Version(pub [u16; 3]);
 
 /// A serving engine with its settings; `None` means its default.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of an engine")]
 pub struct Engine {
     /// Which engine; [`EngineName::Generic`] when none was named.
     pub name: EngineName,
@@ -208,6 +209,13 @@ pub struct Engine {
     pub gpu_layers: Option<u64>,
     /// Whether unset options are lowered until the model fits (llama.cpp `--fit`).
     pub fit: Option<bool>,
+    /// Images, audio and video are off, so their towers are not loaded (`--language-model-only`, limits of 0 in
+    /// `--limit-mm-per-prompt`).
+    pub text_only: bool,
+    /// Whether prompts are cut into chunks (`--enable-chunked-prefill`).
+    pub chunked_prefill: Option<bool>,
+    /// A context beyond the model's own maximum is allowed (`VLLM_ALLOW_LONG_MAX_MODEL_LEN`).
+    pub allow_long_context: bool,
 }
 
 impl Default for Engine {
@@ -239,6 +247,9 @@ impl Default for Engine {
             ubatch: None,
             gpu_layers: None,
             fit: None,
+            text_only: false,
+            chunked_prefill: None,
+            allow_long_context: false,
         }
     }
 }
@@ -310,6 +321,10 @@ pub struct Training {
     pub projection_rank: Option<u64>,
     /// Layers that are trained at once, the others frozen until it is their turn (LISA, `BAdam`).
     pub active_layers: Option<u64>,
+    /// Tokens of a target sample of an encoder-decoder model, whose context length is that of the source.
+    pub target_length: Option<u64>,
+    /// Multi-token-prediction layers that are trained (`--mtp-num-layers`); the trainer's habit when unset.
+    pub mtp_layers: Option<u64>,
 }
 
 /// Sizes in elements from a DeepSpeed configuration; its defaults when unset.

@@ -1,6 +1,7 @@
 //! Weights of one rank: every stored tensor, divided as parallelism divides it, in the bytes of its format.
 
 use crate::estimate::dtype::DType;
+use crate::estimate::model::checkpoint::Correction;
 use crate::estimate::model::{LayerGroup, Model, Quantization, Split, Tensor, TensorKind};
 use crate::estimate::parallel::Stage;
 use crate::estimate::units::Bytes;
@@ -124,10 +125,22 @@ impl Storage<'_> {
     /// Bytes of a pipeline stage on one rank: its layers, the embedding on the first, norm and head on the last.
     #[must_use]
     pub fn stage(&self, model: &Model, stage: &Stage<'_>) -> Bytes {
+        let known = Correction::of(model);
         let layers: Bytes = stage.layers.iter().map(|(count, group)| self.layer(group).times(*count)).sum();
-        let outer: Vec<Tensor> =
-            model.outer.iter().copied().filter(|tensor| outer_is_on(model, tensor, stage)).collect();
-        layers + self.blocks(&outer)
+        let outer = model.outer.iter().filter(|tensor| outer_is_on(model, tensor, stage));
+        let outer = outer.map(|tensor| self.blocks(&[*tensor]).scale(*known.outer(tensor.kind))).sum();
+        layers.scale(known.layers) + outer
+    }
+
+    /// How far a rank's weights may lie from [`Self::stage`], as shares below and above.
+    #[must_use]
+    pub const fn error(&self, model: &Model) -> (f64, f64) {
+        match (self.quantization.is_some(), model.checkpoint_bytes.is_some()) {
+            // Kernels repack quantized weights and pad them.
+            (true, true) => (0.01, 0.03),
+            (true, false) => (0.02, 0.03),
+            (false, _) => (0.003, 0.004),
+        }
     }
 }
 

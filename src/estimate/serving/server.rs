@@ -94,12 +94,14 @@ impl<'a> Formats<'a> {
         let drafts: &[LayerGroup] = if self.drafts && stage.is_last() { &self.model.mtp } else { &[] };
         let draft_bytes: Bytes = drafts.iter().map(|group| self.storage.layer(group).times(group.count)).sum();
         let bytes = self.storage.stage(self.model, &stage) + draft_bytes + self.absorbed(&stage) - self.offload;
+        let (below, above) = self.storage.error(self.model);
         let latent = stage.layers.iter().any(|(_, group)| matches!(group.attention, Attention::Latent { .. }));
-        let weights = match (self.storage.quantization.is_some(), latent && self.absorbs) {
-            (true, absorbs) => Interval::spread(bytes, 0.02, if absorbs { REPACKED } else { 0.03 }),
-            (false, true) => Interval::spread(bytes, 0.003, ABSORBED),
-            (false, false) => Interval::spread(bytes, 0.003, 0.004),
+        let above = match (latent && self.absorbs, self.storage.quantization.is_some()) {
+            (true, true) => above.max(REPACKED),
+            (true, false) => above.max(ABSORBED),
+            (false, _) => above,
         };
+        let weights = Interval::spread(bytes, below, above);
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
         let caches = layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();

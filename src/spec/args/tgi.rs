@@ -1,7 +1,7 @@
 //! Hugging Face text-generation-inference: `text-generation-launcher`; every flag has a variable of the same name.
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
-use super::values::{kv_dtype, model_dtype, quantization};
+use super::table::{Effect, Flag, ImageRule, Program, flag};
+use super::values::{graph_batch, kv_dtype, model_dtype, quantization};
 
 const FLAGS: &[Flag] = &[
     flag(&["--model-id"], Effect::Set("model")),
@@ -13,13 +13,12 @@ const FLAGS: &[Flag] = &[
     flag(&["--max-batch-prefill-tokens"], Effect::Set("engine.maxNumBatchedTokens")),
     flag(&["--max-batch-size"], Effect::Set("engine.maxNumSeqs")),
     flag(&["--cuda-memory-fraction"], Effect::Set("engine.memoryFraction")),
+    flag(&["--max-batch-total-tokens"], Effect::Set("engine.maxTotalTokens")),
+    flag(&["--cuda-graphs"], Effect::Map("engine.graphBatch", graph_batch)),
     flag(&["--lora-adapters"], Effect::Unread("adapters are not estimated")),
-    flag(&["--max-batch-total-tokens"], Effect::Call(most_tokens)),
+    // A prompt is shorter than prompt and answer together; requests beyond the batch wait.
     flag(&["--max-input-tokens", "--max-input-length", "--max-concurrent-requests"], Effect::Skip),
-    flag(
-        &["--revision", "--sharded", "--port", "--hostname", "--speculate", "--cuda-graphs", "--tokenizer-name"],
-        Effect::Skip,
-    ),
+    flag(&["--revision", "--sharded", "--port", "--hostname", "--speculate", "--tokenizer-name"], Effect::Skip),
 ];
 
 const ENV: &[Flag] = &[
@@ -30,17 +29,12 @@ const ENV: &[Flag] = &[
     flag(&["KV_CACHE_DTYPE"], Effect::Map("kvCacheDtype", kv_dtype)),
     flag(&["MAX_TOTAL_TOKENS"], Effect::Set("contextLength")),
     flag(&["MAX_BATCH_PREFILL_TOKENS"], Effect::Set("engine.maxNumBatchedTokens")),
-    flag(&["MAX_BATCH_TOTAL_TOKENS"], Effect::Call(most_tokens)),
     flag(&["MAX_BATCH_SIZE"], Effect::Set("engine.maxNumSeqs")),
+    flag(&["MAX_BATCH_TOTAL_TOKENS"], Effect::Set("engine.maxTotalTokens")),
+    flag(&["CUDA_GRAPHS"], Effect::Map("engine.graphBatch", graph_batch)),
+    flag(&["LORA_ADAPTERS"], Effect::Unread("adapters are not estimated")),
     flag(&["CUDA_MEMORY_FRACTION"], Effect::Set("engine.memoryFraction")),
 ];
-
-/// The most tokens of the pool; a flag beats the variable.
-fn most_tokens(reader: &mut Reader<'_>, text: &str) {
-    let tokens = text.trim().parse().ok().filter(|tokens| (1..=1 << 40).contains(tokens));
-    let engine = &mut reader.draft.out.engine;
-    engine.max_total_tokens = engine.max_total_tokens.or(tokens);
-}
 
 /// The launcher. Without `--num-shard` it takes every GPU that it sees.
 pub(super) const PROGRAM: Program = Program {
@@ -49,6 +43,7 @@ pub(super) const PROGRAM: Program = Program {
     starts: &[&["text-generation-launcher"]],
     positional: None,
     flags: FLAGS,
+    wraps: None,
     switches: &["--trust-remote-code", "--json-output", "--disable-custom-kernels", "--disable-grammar-support"],
     env: ENV,
     images: &[ImageRule { repository: "text-generation-inference", entrypoint: true, versioned: true }],

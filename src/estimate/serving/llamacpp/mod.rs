@@ -9,6 +9,7 @@ use super::server::{self, inner_width};
 use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
 use crate::estimate::memory::weights::Storage;
+use crate::estimate::model::checkpoint::Correction;
 use crate::estimate::model::{LayerGroup, Mlp, Model, Tensor, TensorKind};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
@@ -150,9 +151,10 @@ impl<'a> Plan<'a> {
     fn rank(&self, stage: &'a Stage<'a>) -> Rank<'a> {
         let layers = self.offloaded(stage);
         let all = self.workload.engine.gpu_layers.is_none_or(|n| n > self.model.layer_count());
-        let bytes = |tensor: &Tensor| self.storage.tensor(tensor);
-        let of_layers: f64 =
-            layers.iter().map(|(n, group)| *n as f64 * group.tensors.iter().map(bytes).sum::<f64>()).sum();
+        let known = Correction::of(self.model);
+        let bytes = |tensor: &Tensor| self.storage.tensor(tensor) * known.outer(tensor.kind);
+        let stored = |group: &LayerGroup| group.tensors.iter().map(|tensor| self.storage.tensor(tensor)).sum::<f64>();
+        let of_layers: f64 = layers.iter().map(|(n, group)| *n as f64 * stored(group)).sum::<f64>() * known.layers;
         // The embedding stays on the CPU; tied models put a copy of it on the GPU as the output.
         let output = |tensor: &&Tensor| match tensor.kind {
             TensorKind::Embedding => self.model.tied_embeddings,

@@ -86,7 +86,27 @@ impl Plan<'_> {
                 ),
             });
         }
+        refusals.extend(self.states_too_few(worst));
         refusals
+    }
+
+    /// Every sequence of a captured graph needs a block for its state.
+    fn states_too_few(&self, worst: &Rank<'_>) -> Option<Refusal> {
+        let engine = &self.workload.engine;
+        let checked = self.rules.states_for_all && engine.version.is_some() && !engine.enforce_eager;
+        if !checked || !worst.pool.is_hybrid() || worst.fixed().low > self.usable {
+            return None;
+        }
+        let most = engine.kv_cache_memory.unwrap_or(self.usable - worst.fixed().low);
+        let blocks = worst.pool.blocks(most.as_f64());
+        (self.step.sequences > blocks).then(|| Refusal {
+            code: "SEQUENCES_EXCEED_STATES",
+            message: format!(
+                "{} sequences exceed the {blocks} blocks for recurrent states that the pool has at most: lower \
+                 --max-num-seqs",
+                self.step.sequences
+            ),
+        })
     }
 
     pub(super) fn notes(&self, worst: &Rank<'_>) -> Vec<String> {

@@ -173,11 +173,9 @@ impl<'a> Plan<'a> {
         let drafts: Bytes = drafts.iter().map(|group| storage.layer(group).times(group.count)).sum();
         let bytes = storage.stage(self.model, stage) + drafts + rotary_table(self.model, self.element);
         let bytes = bytes - self.workload.engine.cpu_offload;
-        let quantized = storage.quantization.is_some();
-        let spread =
-            if quantized { Interval::spread(bytes, 0.02, 0.03) } else { Interval::spread(bytes, 0.003, 0.004) };
-        let slack = Bytes::from_gib(LOADER.0);
-        Interval::new(spread.low - slack, spread.likely, spread.high + Bytes::from_gib(LOADER.1))
+        let (below, above) = storage.error(self.model);
+        let spread = Interval::spread(bytes, below, above);
+        Interval::new(spread.low - Bytes::from_gib(LOADER.0), spread.likely, spread.high + Bytes::from_gib(LOADER.1))
     }
 
     /// The profile run's peak under a version's rules, with the sampler's bytes per logit; without where none is said.
@@ -234,7 +232,8 @@ impl<'a> Plan<'a> {
         let fine = |mlp: &Mlp| matches!(mlp, Mlp::Moe { experts, .. } if *experts > sizes::MANY_EXPERTS);
         let mixtures = stage.layers.iter().filter(|(_, group)| fine(&group.mlp)).map(|(n, _)| n).sum();
         let plain = stage.layer_count().saturating_sub(mixtures);
-        let estimate = from_gib(sizes::graphs(lean(self.rules, self.model), plain, mixtures));
+        let share = sizes::graph_share(self.workload.engine.graph_batch, self.step.sequences);
+        let estimate = from_gib(sizes::graphs(lean(self.rules, self.model), plain, mixtures)).scale(share);
         let known = self.workload.engine.version.is_some();
         if known { estimate } else { Interval { low: Bytes::ZERO, ..estimate } }
     }

@@ -102,6 +102,12 @@ impl Pool {
         self.block_bytes <= 0.0
     }
 
+    /// Recurrent states share the pool with caches that grow.
+    #[must_use]
+    pub fn is_hybrid(&self) -> bool {
+        self.buckets.iter().any(|bucket| matches!(bucket.cache, LayerCache::State { .. })) && self.buckets.len() > 1
+    }
+
     /// Blocks that one request of `tokens` needs, over all groups.
     #[must_use]
     pub fn request_blocks(&self, tokens: u64) -> u64 {

@@ -98,6 +98,21 @@ const GRAPH_LEAN_MIXTURE: [f64; 3] = [0.004, 0.025, 0.08];
 /// A mixture of more experts than this is fine-grained.
 pub const MANY_EXPERTS: u64 = 16;
 
+/// Sizes that graphs are captured for up to a batch: 1, 2, 4, then in steps of 8 up to 256 and of 16 above.
+fn graph_sizes(largest: u64) -> u64 {
+    let small = [1, 2, 4].iter().filter(|size| **size <= largest).count() as u64;
+    small + largest.min(256) / 8 + largest.saturating_sub(256) / 16
+}
+
+/// The share of the usual graph memory that graphs up to a batch take; the first one of each kind takes the most.
+#[must_use]
+pub fn graph_share(largest: Option<u64>, sequences: u64) -> f64 {
+    const USUAL: u64 = 512;
+    const FIRST: f64 = 0.3;
+    let largest = largest.unwrap_or_else(|| sequences.saturating_mul(2).min(USUAL));
+    FIRST + (1.0 - FIRST) * graph_sizes(largest) as f64 / graph_sizes(USUAL) as f64
+}
+
 /// The graph memory that is subtracted from the budget, GiB, for decoder layers without and with fine-grained mixtures.
 #[must_use]
 pub fn graphs(lean: bool, layers: u64, mixtures: u64) -> [f64; 3] {
@@ -144,6 +159,15 @@ mod tests {
         assert_eq!(at([0, 28, 0], "NVIDIA-B200", 178.35, 8192), (16_384, 1024));
         assert_eq!(at([0, 28, 0], a100, 79.15, 8192), (2048, 256));
         assert_eq!(at([0, 28, 0], "NVIDIA-L4", 22.03, 8192), (2048, 256));
+    }
+
+    /// 51 sizes up to 512, as logged.
+    #[test]
+    fn fewer_sizes_take_less() {
+        assert_eq!(graph_sizes(512), 51);
+        assert_eq!([1, 8, 256].map(graph_sizes), [1, 4, 35]);
+        assert!((graph_share(None, 256) - 1.0).abs() < 1e-9 && (graph_share(None, 1024) - 1.0).abs() < 1e-9);
+        assert!(graph_share(Some(8), 256) < 0.4 && graph_share(None, 1) < graph_share(None, 64));
     }
 
     #[test]
