@@ -75,6 +75,7 @@ pub enum Log {
 
 /// How a version sizes things. A row holds from its version until the next row's.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a version")]
 pub struct Rules {
     /// First version of the row.
     pub since: Version,
