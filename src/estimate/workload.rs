@@ -182,6 +182,8 @@ pub struct Engine {
     pub max_lora_rank: u64,
     /// Draft tokens per step of speculative decoding with the model's own MTP layers; 0 without.
     pub speculative_tokens: u64,
+    /// Prefixes are cached (`--enable-prefix-caching`), which takes further pages of recurrent states.
+    pub prefix_caching: Option<bool>,
     /// Data-parallel ranks of the attention among the tensor-parallel ones (SGLang `--enable-dp-attention`); 1 without.
     pub attention_data: u64,
     /// Layers per pipeline stage, where set by hand (`VLLM_PP_LAYER_PARTITION`).
@@ -232,6 +234,7 @@ impl Default for Engine {
             max_loras: 0,
             max_lora_rank: 16,
             speculative_tokens: 0,
+            prefix_caching: None,
             attention_data: 1,
             layer_partition: None,
             max_total_tokens: None,

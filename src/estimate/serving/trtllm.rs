@@ -22,6 +22,8 @@ struct Rules {
     decoder: f64,
     /// Tokens of a KV block.
     block: u64,
+    /// Buffers of a step may come after the pool has taken its share.
+    buffers_last: bool,
     /// Engines keep a tied head beside the embedding (built without embedding sharing, the default).
     untied: bool,
 }
@@ -44,15 +46,25 @@ const RULES: [Rules; 4] = [
         tokens: Tokens::Prompts(1024),
         decoder: 10.4,
         block: 128,
+        buffers_last: true,
         untied: true,
     },
-    Rules { since: Version([0, 9, 0]), batch: 256, tokens: Tokens::Most(8192), decoder: 10.4, block: 64, untied: true },
+    Rules {
+        since: Version([0, 9, 0]),
+        batch: 256,
+        tokens: Tokens::Most(8192),
+        decoder: 10.4,
+        block: 64,
+        buffers_last: false,
+        untied: true,
+    },
     Rules {
         since: Version([0, 13, 0]),
         batch: 2048,
         tokens: Tokens::Most(8192),
         decoder: 10.4,
         block: 64,
+        buffers_last: false,
         untied: true,
     },
     Rules {
@@ -61,6 +73,7 @@ const RULES: [Rules; 4] = [
         tokens: Tokens::Most(8192),
         decoder: 8.0,
         block: 32,
+        buffers_last: false,
         untied: false,
     },
 ];
@@ -176,6 +189,12 @@ impl Plan<'_> {
         cache.scale((1.0 - self.fraction).max(0.0) / self.fraction)
     }
 
+    /// What a pool must leave at most, where buffers are allocated after it: a share of free memory that holds them.
+    fn left_for_buffers(&self, rank: &Rank<'_>) -> Bytes {
+        let share = (1.0 - self.fraction).max(0.01);
+        if self.rules.buffers_last { self.working(rank).high.scale(1.0 / share) } else { Bytes::ZERO }
+    }
+
     fn assemble(&self, worst: &Rank<'_>) -> Estimate {
         let terms = self.terms(worst);
         let required = server::total(&terms);
@@ -217,7 +236,7 @@ impl Plan<'_> {
             ),
             (
                 TermName::Fragmentation,
-                Interval::new(Bytes::ZERO, left, left),
+                Interval::new(Bytes::ZERO, left, left.max(self.left_for_buffers(rank))),
                 Provenance::Derived,
                 format!("what a pool of {:.2} of free memory leaves free", self.fraction),
             ),

@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
             let of = |rules: &rules::Rules| Sizes::new(workload, model, device, rules).fraction(rules);
             let high = candidates.iter().map(of).fold(default, f64::max);
             let low = rules::recent(workload.engine.version).iter().map(of).fold(default, f64::min);
-            let error = if sizes.has_encoder() { ENCODER_ERROR } else { 0.0 };
+            let error = if sizes.encoder_matters(rules) { ENCODER_ERROR } else { 0.0 };
             (default, low - error, high + error)
         };
         let rest = |fraction: f64, process: Bytes| (device.visible - process).scale((1.0 - fraction).max(0.0));

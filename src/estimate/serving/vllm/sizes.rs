@@ -73,8 +73,7 @@ pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
         (1, _, _) if spread.experts > 1 => [0.1, 1.2, 3.0],
         (1, 1, _) => rules.outside,
         (1, _, _) => [0.02, 0.07, 0.6],
-        (2, _, true) => [0.9, 2.07, 2.3],
-        (_, _, true) => [0.9, 2.17, 2.5],
+        (_, _, true) => rules.linked,
         (_, _, false) => [0.1, 0.5, 2.2],
     };
     let alone = spread.tensor.saturating_mul(spread.pipeline).saturating_mul(spread.experts.max(1)) <= 1;
@@ -98,6 +97,21 @@ const GRAPH_LEAN: [f64; 3] = [0.002, 0.012, 0.03];
 const GRAPH_LEAN_MIXTURE: [f64; 3] = [0.004, 0.025, 0.08];
 /// A mixture of more experts than this is fine-grained.
 pub const MANY_EXPERTS: u64 = 16;
+
+/// Sizes that graphs are captured for up to a batch: 1, 2, 4, then in steps of 8 up to 256 and of 16 above.
+fn graph_sizes(largest: u64) -> u64 {
+    let small = [1, 2, 4].iter().filter(|size| **size <= largest).count() as u64;
+    small + largest.min(256) / 8 + largest.saturating_sub(256) / 16
+}
+
+/// The share of the usual graph memory that graphs up to a batch take; the first one of each kind takes the most.
+#[must_use]
+pub fn graph_share(largest: Option<u64>, sequences: u64) -> f64 {
+    const USUAL: u64 = 512;
+    const FIRST: f64 = 0.3;
+    let largest = largest.unwrap_or_else(|| sequences.saturating_mul(2).min(USUAL));
+    FIRST + (1.0 - FIRST) * graph_sizes(largest) as f64 / graph_sizes(USUAL) as f64
+}
 
 /// The graph memory that is subtracted from the budget, GiB, for decoder layers without and with fine-grained mixtures.
 #[must_use]
@@ -147,6 +161,15 @@ mod tests {
         assert_eq!(at([0, 28, 0], "NVIDIA-L4", 22.03, 8192), (2048, 256));
     }
 
+    /// 51 sizes up to 512, as logged.
+    #[test]
+    fn fewer_sizes_take_less() {
+        assert_eq!(graph_sizes(512), 51);
+        assert_eq!([1, 8, 256].map(graph_sizes), [1, 4, 35]);
+        assert!((graph_share(None, 256) - 1.0).abs() < 1e-9 && (graph_share(None, 1024) - 1.0).abs() < 1e-9);
+        assert!(graph_share(Some(8), 256) < 0.4 && graph_share(None, 1) < graph_share(None, 64));
+    }
+
     #[test]
     fn the_default_share_and_the_graphs_changed_with_0_20() {
         let row = |minor| likely(Some(Version([0, minor, 1])));
@@ -162,8 +185,8 @@ mod tests {
         let spread = Spread { tensor: 2, pipeline: 1, experts: 1 };
         let row = |version: [u16; 3]| likely(Some(Version(version)));
         let shared = |version: [u16; 3]| non_torch(row(version), &spread, &h100)[1];
-        assert!((shared([0, 19, 0]) - 2.07).abs() < 1e-9);
-        assert!(shared([0, 10, 2]) > shared([0, 11, 0]) && shared([0, 9, 0]) > shared([0, 10, 2]));
+        assert!((shared([0, 19, 0]) - 2.1).abs() < 1e-9);
+        assert!(shared([0, 9, 0]) > shared([0, 10, 2]) && shared([0, 10, 2]) > 1.0);
         let alone = Spread { tensor: 1, ..spread };
         let one = |version: [u16; 3]| non_torch(row(version), &alone, &h100)[1];
         assert!((one([0, 9, 0]) - one([0, 9, 1]) - 0.5).abs() < 1e-9);
