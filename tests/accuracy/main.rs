@@ -14,6 +14,7 @@
 mod document;
 mod engines;
 mod family;
+mod golden;
 mod megatron;
 mod peers;
 mod sample;

@@ -34,8 +34,8 @@ fn node(product: &str, mib: u64) -> Inventory {
     vramguard::spec::nodes::inventory([serde_json::from_value::<vramguard::spec::nodes::NodeView>(node).unwrap()])
 }
 
-/// The pod of a measured vLLM run.
-fn pod(row: &Value) -> Value {
+/// The pod of a measured vLLM run, with more arguments.
+fn pod(row: &Value, more: &[String]) -> Value {
     let mut args = vec![
         format!("--model={}", row["model"].as_str().unwrap()),
         format!("--gpu-memory-utilization={}", row["gpu_memory_utilization"]),
@@ -50,6 +50,7 @@ fn pod(row: &Value) -> Value {
     if let Some(quantization) = row["quantization"].as_str().filter(|name| *name != "None") {
         args.push(format!("--quantization={quantization}"));
     }
+    args.extend_from_slice(more);
     let gpus = row["tp"].as_u64().unwrap() * row["pp"].as_u64().unwrap();
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "server"},
@@ -60,8 +61,11 @@ fn pod(row: &Value) -> Value {
     })
 }
 
-fn report(pod: &Value, inventory: &Inventory) -> Report {
-    let templates = vramguard::spec::kinds::templates(pod).unwrap();
+/// The report of a measured vLLM run, with more arguments, on a node as it had.
+pub fn evaluated(row: &Value, more: &[String]) -> Report {
+    static NODE: OnceLock<Inventory> = OnceLock::new();
+    let inventory = NODE.get_or_init(|| node("NVIDIA-H100-80GB-HBM3", 81_559));
+    let templates = vramguard::spec::kinds::templates(&pod(row, more)).unwrap();
     let environment =
         Environment { catalog: Catalog::embedded(), inventory: Some(inventory), policy: &Policy::default() };
     evaluate(&templates.first().unwrap().pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
@@ -97,7 +101,6 @@ impl Run {
 pub fn runs() -> &'static [Run] {
     static RUNS: OnceLock<Vec<Run>> = OnceLock::new();
     RUNS.get_or_init(|| {
-        let inventory = node("NVIDIA-H100-80GB-HBM3", 81_559);
         let mut seen = Vec::new();
         let ok = rows(VLLM_H100).filter(|row| row["status"] == "ok");
         ok.map(|row| {
@@ -114,13 +117,7 @@ pub fn runs() -> &'static [Run] {
                 row["max_model_len"],
                 row["kv_cache_dtype"].as_str().unwrap()
             );
-            Run {
-                label,
-                repeated,
-                model: Catalog::embedded().find(name).ok(),
-                report: report(&pod(&row), &inventory),
-                row,
-            }
+            Run { label, repeated, model: Catalog::embedded().find(name).ok(), report: evaluated(&row, &[]), row }
         })
         .collect()
     })
