@@ -2,12 +2,12 @@
 
 #[cfg(test)]
 mod fixtures;
-mod llamacpp;
+pub(in crate::estimate) mod llamacpp;
 mod ollama;
-mod server;
-mod sglang;
+pub(in crate::estimate) mod server;
+pub(in crate::estimate) mod sglang;
 mod tgi;
-mod trtllm;
+pub(in crate::estimate) mod trtllm;
 mod upfront;
 pub mod vllm;
 

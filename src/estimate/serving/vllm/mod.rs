@@ -1,8 +1,8 @@
 //! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
 
-pub(super) mod activation;
+pub mod activation;
 mod pool;
-mod rules;
+pub mod rules;
 
 pub use rules::CONSTANTS;
 
@@ -167,6 +167,7 @@ impl<'a> Plan<'a> {
                 tensor: self.workload.parallelism.tensor as f64,
                 expert: self.workload.parallelism.expert as f64,
                 data: self.workload.parallelism.data as f64,
+                fit: activation::FIT,
             };
             activation::peak(self.model, stage, &profile)
         };
@@ -191,8 +192,9 @@ impl<'a> Plan<'a> {
         if self.workload.engine.enforce_eager || !self.rules.graphs_in_budget {
             return Interval::ZERO;
         }
-        let low = if self.workload.engine.version.is_some() { 0.04 } else { 0.0 };
-        Interval::new(Bytes::from_gib(low), Bytes::from_gib(0.4), Bytes::from_gib(1.5))
+        let [low, likely, high] = rules::GRAPHS;
+        let low = if self.workload.engine.version.is_some() { low } else { 0.0 };
+        Interval::new(Bytes::from_gib(low), Bytes::from_gib(likely), Bytes::from_gib(high))
     }
 
     /// LoRA slots: both low-rank matrices of every linear layer, in 16 bit.

@@ -143,6 +143,18 @@ pub fn batch_defaults(device: &crate::estimate::Device) -> BatchDefaults {
     }
 }
 
+/// Growth of memory outside torch, GiB: lowest, usual, highest seen. Stages of a pipeline, two linked ranks, more of
+/// them, ranks over PCIe.
+pub const PIPELINE: [f64; 3] = [0.02, 0.07, 0.6];
+/// See [`PIPELINE`].
+pub const LINKED_PAIR: [f64; 3] = [0.4, 2.07, 2.3];
+/// See [`PIPELINE`].
+pub const LINKED: [f64; 3] = [0.4, 2.17, 2.5];
+/// See [`PIPELINE`].
+pub const UNLINKED: [f64; 3] = [0.1, 0.5, 2.2];
+/// The graph estimate that recent versions subtract, GiB: lowest, usual, highest.
+pub const GRAPHS: [f64; 3] = [0.04, 0.4, 1.5];
+
 /// Growth of memory outside torch between start-up snapshot and profile, GiB: low, likely, high.
 #[must_use]
 pub fn non_torch(rules: &Rules, tensor: u64, pipeline: u64, device: &crate::estimate::Device) -> [f64; 3] {
@@ -151,9 +163,9 @@ pub fn non_torch(rules: &Rules, tensor: u64, pipeline: u64, device: &crate::esti
     let linked = linked.iter().any(|name| device.product.contains(name));
     match (tensor, pipeline, linked) {
         (1, 1, _) => rules.outside,
-        (1, _, _) => [0.02, 0.07, 0.6],
-        (2, _, true) => [0.4, 2.07, 2.3],
-        (_, _, true) => [0.4, 2.17, 2.5],
-        (_, _, false) => [0.1, 0.5, 2.2],
+        (1, _, _) => PIPELINE,
+        (2, _, true) => LINKED_PAIR,
+        (_, _, true) => LINKED,
+        (_, _, false) => UNLINKED,
     }
 }

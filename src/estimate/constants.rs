@@ -1,0 +1,115 @@
+//! The constants that neither a model's shape nor an engine's source gives, each with what it rests on.
+//!
+//! A constant that rests on rows is refitted by `cargo test --test accuracy`, which fails when the value here is further
+//! from the refit than the tolerance beside it.
+
+use super::serving::{llamacpp, server, sglang, trtllm, vllm};
+use super::training::{assumed, trainers};
+use vllm::activation::FIT;
+use vllm::rules::{self, RULES};
+
+/// A constant in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constant {
+    /// Name, unique.
+    pub name: String,
+    /// Its likely value.
+    pub value: f64,
+    /// Of what.
+    pub unit: &'static str,
+    /// What it rests on.
+    pub basis: Basis,
+}
+
+/// What a constant rests on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Basis {
+    /// Rows of `tests/data`: the refit lies within this distance, in the constant's own unit.
+    Rows {
+        /// Distance.
+        tolerance: f64,
+    },
+    /// Logs or documents that are no rows here.
+    Source(&'static str),
+}
+
+fn fitted(name: impl Into<String>, value: f64, unit: &'static str, tolerance: f64) -> Constant {
+    Constant { name: name.into(), value, unit, basis: Basis::Rows { tolerance } }
+}
+
+fn sourced(name: impl Into<String>, value: f64, unit: &'static str, source: &'static str) -> Constant {
+    Constant { name: name.into(), value, unit, basis: Basis::Source(source) }
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Constant> {
+    let mut all = vllm_versions();
+    all.extend([
+        fitted("vLLM profile, base", FIT.base / GIB, "GiB", 0.02),
+        fitted("vLLM profile, residual streams of a layer", FIT.streams, "buffers", 0.25),
+        fitted("vLLM profile, residual streams of a later stage", FIT.stage_streams, "buffers", 0.25),
+        fitted("vLLM profile, multimodal tower", FIT.tower / GIB, "GiB", 0.05),
+        fitted("vLLM outside torch, pipeline", rules::PIPELINE[1], "GiB", 0.02),
+        fitted("vLLM outside torch, 2 linked ranks", rules::LINKED_PAIR[1], "GiB", 0.05),
+        fitted("vLLM outside torch, more linked ranks", rules::LINKED[1], "GiB", 0.05),
+        sourced("vLLM outside torch, ranks over PCIe", rules::UNLINKED[1], "GiB", "logs of two to four cards"),
+        fitted("vLLM graphs inside the budget", rules::GRAPHS[1], "GiB", 0.1),
+        fitted("SGLang graphs", sglang::GRAPHS.1, "GiB", 0.1),
+        sourced("SGLang workspaces", sglang::WORKSPACE.1, "GiB", "attention workspaces of the kernels' sources"),
+        fitted("loader's slack", server::LOADER.1, "GiB", 0.05),
+        fitted("process, one rank", server::PROCESS.1, "GiB", 0.05),
+        fitted("process, linked ranks", server::PROCESS_LINKED.1, "GiB", 0.3),
+        sourced("process, ranks over PCIe", server::PROCESS_UNLINKED.1, "GiB", "contexts, and NCCL's channels"),
+        fitted("TensorRT-LLM decoder and buffers", trtllm::DECODER, "B a logit", 1.1),
+        sourced("TensorRT-LLM workspaces", trtllm::WORKSPACE.1, "GiB", "what pools of logs leave unexplained"),
+        sourced("llama.cpp process", llamacpp::PROCESS.1, "GiB", "0.3 to 0.5 logged"),
+        fitted("llama.cpp streams of a batch", llamacpp::STREAMS, "buffers", 1.0),
+    ]);
+    all.extend(training());
+    all
+}
+
+fn vllm_versions() -> Vec<Constant> {
+    let each = |rules: &rules::Rules| {
+        let [_, minor, _] = rules.since.0;
+        let (sampler, outside) =
+            (format!("vLLM from 0.{minor}: sampler"), format!("vLLM from 0.{minor}: outside torch, one rank"));
+        let (logit, gib) = (rules.sampler[1], rules.outside[1]);
+        match minor {
+            0 => [fitted(sampler, logit, "B a logit", 2.0), fitted(outside, gib, "GiB", 0.05)],
+            11 => [fitted(sampler, logit, "B a logit", 1.5), fitted(outside, gib, "GiB", 0.05)],
+            17 => [fitted(sampler, logit, "B a logit", 0.15), fitted(outside, gib, "GiB", 0.02)],
+            26 => [fitted(sampler, logit, "B a logit", 0.5), fitted(outside, gib, "GiB", 0.05)],
+            _ => [sourced(sampler, logit, "B a logit", rules.source), sourced(outside, gib, "GiB", rules.source)],
+        }
+    };
+    RULES.iter().flat_map(each).collect()
+}
+
+fn training() -> Vec<Constant> {
+    const UNIT: &str = "of work";
+    vec![
+        fitted("training slack, steady sizes", assumed::STEADY[1].1, UNIT, 0.1),
+        fitted("training slack, varying sizes", assumed::PLAIN[1].1, UNIT, 0.1),
+        fitted("training slack, unsharded", assumed::UNSHARDED[1].1, UNIT, 0.1),
+        sourced("training slack, expandable segments", assumed::EXPANDABLE[1].1, UNIT, "the allocator's own design"),
+        fitted("training, cached blocks of other lengths", trainers::SWIFT.cached, UNIT, 0.2),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_values_are_numbers() {
+        let mut names: Vec<String> = all().into_iter().inspect(|c| assert!(c.value >= 0.0)).map(|c| c.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
