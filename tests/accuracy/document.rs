@@ -37,6 +37,20 @@ Of Ollama no row names model, settings and memory together.
 
 ";
 
+const CONSTANTS: &str = "\
+Neither a model's shape nor an engine's source gives these. Those with rows are refitted by the test, which fails when the
+value in the source is further from the refit than the tolerance. Shares of work are of activations, logits and
+transients. What the driver keeps of a device is a line through a table of logs, and refitted beside it.
+
+";
+
+const HELD_OUT: &str = "\
+The profile run's constants again, fitted without the architecture that they are then judged on (tunes and quantizations
+of one model are left out together), and the shares that training allocators hold, fitted without the model: the
+difference between the lines is what it costs to be new.
+
+";
+
 const TRAINING: &str = "\
 No run that finished was measured below the lower bound, on which alone a denial rests, but for rows that contradict
 themselves: they hold less than their bare states on the GPUs that they claim, and count in the error. Where rows leave
@@ -67,6 +81,15 @@ fn page() -> String {
     let known = crate::engines::ENGINES.iter().filter(|engine| others.iter().any(|s| s.engine == **engine));
     page.push_str(&block(known.flat_map(|engine| table(engine, &others)).collect()));
     page.push_str(ENGINES);
+    page.push_str("## Constants\n\n");
+    page.push_str(&block(crate::constants::table()));
+    page.push_str(CONSTANTS);
+    page.push_str("## Models that the fit did not see\n\n");
+    page.push_str(&block([vec!["vLLM 0.19, H100".to_owned()], crate::profile::table()].concat()));
+    page.push_str(&block(
+        [vec!["training, what the allocator holds".to_owned()], crate::constants::training_table()].concat(),
+    ));
+    page.push_str(HELD_OUT);
     page.push_str("## Training\n\n");
     page.push_str(&block(crate::training::table()));
     page.push_str(&block(crate::megatron::table()));

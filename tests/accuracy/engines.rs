@@ -97,6 +97,11 @@ fn version(text: &str) -> Option<Version> {
     (parts.len() >= 2).then(|| Version([parts[0], parts[1], parts.get(2).copied().unwrap_or(0)]))
 }
 
+/// What the runtime saw of a row's device, GiB, and the catalogue's name of its model.
+pub fn described(id: &str) -> Option<(Option<f64>, &'static str)> {
+    DESCRIBED.iter().find(|row| row.id == id).map(|row| (row.visible, row.model))
+}
+
 fn workload(row: &Value, name: EngineName, described: &Described) -> Option<Workload> {
     let flags = &row["other_flags"];
     let number = |names: &[&str]| names.iter().find_map(|name| flags[*name].as_u64());

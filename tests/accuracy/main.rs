@@ -11,12 +11,15 @@
     reason = "a test stops at the first surprise in its own data and prints its figures"
 )]
 
+mod constants;
 mod document;
 mod engines;
 mod family;
+mod fit;
 mod golden;
 mod megatron;
 mod peers;
+mod profile;
 mod sample;
 mod serving;
 mod single;

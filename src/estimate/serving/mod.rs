@@ -6,7 +6,7 @@ pub(in crate::estimate) mod llamacpp;
 mod ollama;
 pub(in crate::estimate) mod server;
 pub(in crate::estimate) mod sglang;
-mod tgi;
+pub(in crate::estimate) mod tgi;
 pub(in crate::estimate) mod trtllm;
 mod upfront;
 pub mod vllm;

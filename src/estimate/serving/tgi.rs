@@ -36,7 +36,7 @@ const DEFAULT_TOKENS: u64 = 4096;
 /// Bytes per logit beside the logit: the fp32 copy and its probabilities.
 const SAMPLER: f64 = 8.0;
 /// Graphs of 1 to 32 sequences, GiB.
-const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 1.0);
+pub(in crate::estimate) const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 1.0);
 /// Largest batch with a graph.
 const GRAPH_BATCH: u64 = 32;
 

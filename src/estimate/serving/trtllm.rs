@@ -80,7 +80,7 @@ const FRACTION: f64 = 0.9;
 /// Engine and library workspaces that do not scale, GiB.
 pub(in crate::estimate) const WORKSPACE: (f64, f64, f64) = (0.0, 0.5, 3.0);
 /// Graphs of the PyTorch backend, GiB.
-const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 2.0);
+pub(in crate::estimate) const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 2.0);
 
 struct Plan<'a> {
     workload: &'a Workload,
