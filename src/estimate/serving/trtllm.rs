@@ -121,7 +121,7 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
     let ranks = plan.formats.ranks()?;
     let worst = ranks
         .iter()
-        .max_by_key(|rank| rank.weights.likely + Bytes::from_f64(rank.whole_sequence(plan.context)))
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst))
 }

@@ -116,7 +116,7 @@ pub(super) fn evaluate(
     let ranks: Vec<Rank<'_>> = stages.iter().map(|stage| plan.rank(stage)).collect();
     let worst = ranks
         .iter()
-        .max_by_key(|rank| Bytes::from_f64(rank.weights) + rank.cache.likely)
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst))
 }

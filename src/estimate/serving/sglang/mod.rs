@@ -53,7 +53,7 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
     let ranks = plan.formats.ranks()?;
     let worst = ranks
         .iter()
-        .max_by_key(|rank| rank.weights.likely + plan.request(rank, 1))
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst, &ranks))
 }
