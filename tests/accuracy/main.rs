@@ -11,6 +11,7 @@
     reason = "a test stops at the first surprise in its own data and prints its figures"
 )]
 
+mod annotated;
 mod constants;
 mod document;
 mod engines;
