@@ -6,6 +6,7 @@
 use super::memory::comm::{nccl, training_context};
 use super::serving::{llamacpp, server, sglang, tgi, trtllm, vllm};
 use super::training::{assumed, trainers};
+use super::workload::Version;
 use vllm::activation::FIT;
 use vllm::rules::{self, RULES};
 
@@ -42,6 +43,7 @@ fn sourced(name: impl Into<String>, value: f64, unit: &'static str, source: &'st
     Constant { name: name.into(), value, unit, basis: Basis::Source(source) }
 }
 
+const LOGIT: &str = "B a logit";
 const GIB: f64 = (1u64 << 30) as f64;
 
 /// All of them.
@@ -74,7 +76,7 @@ pub fn all() -> Vec<Constant> {
             "GiB",
             "assumed, between one rank and linked ones",
         ),
-        fitted("TensorRT-LLM decoder and buffers", trtllm::DECODER, "B a logit", 1.1),
+        fitted("TensorRT-LLM decoder and buffers", trtllm::DECODER, LOGIT, 1.1),
         sourced("TensorRT-LLM workspaces", trtllm::WORKSPACE.1, "GiB", "assumed, between 0 and 3"),
         sourced("TensorRT-LLM graphs", trtllm::GRAPHS.1, "GiB", "assumed, between 0 and 2"),
         sourced("TGI graphs", tgi::GRAPHS.1, "GiB", "assumed, between 0 and 1"),
@@ -85,21 +87,32 @@ pub fn all() -> Vec<Constant> {
     all
 }
 
+/// Versions whose logs are rows: the tolerance of the sampler's bytes, and of the GiB outside torch.
+const LOGGED: [(Version, f64, f64); 4] = [
+    (Version([0, 6, 0]), 2.0, 0.05),
+    (Version([0, 11, 0]), 1.5, 0.05),
+    (Version([0, 19, 0]), 0.15, 0.02),
+    (Version([0, 29, 0]), 0.5, 0.05),
+];
+
 fn vllm_versions() -> Vec<Constant> {
-    let each = |rules: &rules::Rules| {
-        let [_, minor, _] = rules.since.0;
-        let (sampler, outside) =
-            (format!("vLLM from 0.{minor}: sampler"), format!("vLLM from 0.{minor}: outside torch, one rank"));
-        let (logit, gib) = (rules.sampler[1], rules.outside[1]);
-        match minor {
-            0 => [fitted(sampler, logit, "B a logit", 2.0), fitted(outside, gib, "GiB", 0.05)],
-            11 => [fitted(sampler, logit, "B a logit", 1.5), fitted(outside, gib, "GiB", 0.05)],
-            17 => [fitted(sampler, logit, "B a logit", 0.15), fitted(outside, gib, "GiB", 0.02)],
-            26 => [fitted(sampler, logit, "B a logit", 0.5), fitted(outside, gib, "GiB", 0.05)],
-            _ => [sourced(sampler, logit, "B a logit", rules.source), sourced(outside, gib, "GiB", rules.source)],
-        }
-    };
-    RULES.iter().flat_map(each).collect()
+    let logged = LOGGED.iter().flat_map(|(version, sampler, outside)| {
+        let (rules, [_, minor, _]) = (rules::likely(Some(*version)), version.0);
+        [
+            fitted(format!("vLLM 0.{minor}: sampler"), rules.sampler[1], LOGIT, *sampler),
+            fitted(format!("vLLM 0.{minor}: outside torch, one rank"), rules.outside[1], "GiB", *outside),
+        ]
+    });
+    let fitted = |rules: &rules::Rules| LOGGED.iter().any(|(version, _, _)| rules::likely(Some(*version)) == rules);
+    let others = RULES.iter().filter(|rules| !fitted(rules)).flat_map(|rules| {
+        let [major, minor, patch] = rules.since.0;
+        let name = |what| format!("vLLM from {major}.{minor}.{patch}: {what}");
+        [
+            sourced(name("sampler"), rules.sampler[1], LOGIT, rules.source),
+            sourced(name("outside torch, one rank"), rules.outside[1], "GiB", rules.source),
+        ]
+    });
+    logged.chain(others).collect()
 }
 
 fn training() -> Vec<Constant> {

@@ -160,16 +160,16 @@ fn refit(constant: &Constant) -> Option<(f64, usize)> {
         Some((of(&constants), count))
     };
     match constant.name.as_str() {
-        "vLLM from 0.0: sampler" => samplers(&[("sc-042", LLAMA, LARGE), ("sc-045", LLAMA, SMALL)]),
-        "vLLM from 0.11: sampler" => samplers(&[("sc-150", "Qwen/Qwen3-8B-FP8", SMALL)]),
-        "vLLM from 0.17: sampler" => fitted(&|c| c.sampler),
-        "vLLM from 0.26: sampler" => {
+        "vLLM 0.6: sampler" => samplers(&[("sc-042", LLAMA, LARGE), ("sc-045", LLAMA, SMALL)]),
+        "vLLM 0.11: sampler" => samplers(&[("sc-150", "Qwen/Qwen3-8B-FP8", SMALL)]),
+        "vLLM 0.19: sampler" => fitted(&|c| c.sampler),
+        "vLLM 0.29: sampler" => {
             samplers(&[("sc-127", LLAMA, LARGE), ("sc-155", SMALL_QWEN, SMALL), ("sc-156", SMALL_QWEN, SMALL)])
         }
-        "vLLM from 0.0: outside torch, one rank" => outside(&["sc-001", "sc-010", "sc-040", "sc-042", "sc-045"]),
-        "vLLM from 0.11: outside torch, one rank" => outside(&["sc-150", "sc-171"]),
-        "vLLM from 0.17: outside torch, one rank" => fitted(&|c| c.outside[0]),
-        "vLLM from 0.26: outside torch, one rank" => outside(&["sc-127", "sc-135", "sc-156"]),
+        "vLLM 0.6: outside torch, one rank" => outside(&["sc-001", "sc-010", "sc-040", "sc-042", "sc-045"]),
+        "vLLM 0.11: outside torch, one rank" => outside(&["sc-150", "sc-171"]),
+        "vLLM 0.19: outside torch, one rank" => fitted(&|c| c.outside[0]),
+        "vLLM 0.29: outside torch, one rank" => outside(&["sc-127", "sc-135", "sc-156"]),
         "vLLM profile, base" => fitted(&|c| c.fit.base / GIB),
         "vLLM profile, residual streams of a layer" => fitted(&|c| c.fit.streams),
         "vLLM profile, residual streams of a later stage" => fitted(&|c| c.fit.stage_streams),

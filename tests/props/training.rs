@@ -36,7 +36,7 @@ fn lora() -> Lora {
 }
 
 prop_compose! {
-    fn workload()(
+    pub fn workload()(
         model in models::model(),
         (precision, trainer) in (precision(), trainer()),
         (batch, sequence) in (1_u64..32, 1_u64..16_384),
@@ -68,7 +68,7 @@ prop_compose! {
     }
 }
 
-fn run(workload: &Workload) -> Option<Estimate> {
+pub fn run(workload: &Workload) -> Option<Estimate> {
     let device = Device { product: "any".to_owned(), visible: Bytes::from_gib(80.0), compute_capability: None };
     estimate(workload, &device).ok()
 }

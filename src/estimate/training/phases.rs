@@ -155,7 +155,7 @@ impl<'a> Footprint<'a> {
                 // The gradient of a tied embedding is summed from two others after the layers are done.
                 let sum = self.tied_sum();
                 let transient = self.unsharding.in_backward() + self.dequantized();
-                if self.working() + self.unsharding.in_backward() > sum {
+                if error * (self.working() + transient) > sum {
                     Load { activations: error * activations, transient: error * transient, ..resting }
                 } else {
                     Load { activations: error * tied, transient: sum, ..resting }
@@ -165,6 +165,15 @@ impl<'a> Footprint<'a> {
         };
         load.transient += self.plan.workspace + self.deferred();
         load
+    }
+
+    /// Bytes beyond the peak that the allocator takes, in whichever phase it takes most.
+    pub(super) fn fragmentation(&self) -> f64 {
+        let taken = |phase| {
+            let load = self.load(phase);
+            load.total() + self.plan.fragmentation(&load)
+        };
+        (Phase::ALL.into_iter().map(taken).fold(0.0, f64::max) - self.peak().1.total()).max(0.0)
     }
 
     /// What the allocator holds while forward and backward run, with cached blocks of samples of other lengths.

@@ -25,7 +25,7 @@ impl Peaks<'_> {
     }
 
     fn fragmentation(&self) -> Interval {
-        let of = |peak: &Peak<'_>| Bytes::from_f64(peak.footprint.plan.fragmentation(&peak.load));
+        let of = |peak: &Peak<'_>| Bytes::from_f64(peak.footprint.fragmentation());
         Interval::new(of(&self.low), of(&self.likely), of(&self.high))
     }
 }
