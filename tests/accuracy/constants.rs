@@ -119,34 +119,28 @@ fn streams(constant: f64) -> Option<(f64, usize)> {
     over([constant + (of.measured - of.estimate) * GIB / (512.0 * 4.0 * hidden)])
 }
 
-/// The share of what comes and goes that a run's allocator held beyond it.
-fn share(slack: &Slack) -> f64 {
-    (slack.reserved - slack.allocated - slack.shares.0 * (slack.allocated - slack.work)) / slack.work
-}
+/// Share of states that a multi-tensor step leaves: its runs tell of cached blocks, and of no other rule.
+const STEPPED: f64 = 0.01;
 
-fn steady(slack: &Slack, shares: (f64, f64)) -> bool {
-    slack.cached.is_none() && (slack.shares.0 - shares.0).abs() < 1e-6 && (slack.shares.1 - shares.1).abs() < 1e-6
-}
-
-/// Runs whose slack a rule describes.
+/// Runs whose slack a rule describes, by the share of work in it; or those that leave cached blocks.
 fn class<'a>(slacks: &'a [Slack], name: &str, value: f64) -> Vec<&'a Slack> {
-    let rounded = (value * 100.0).round() / 100.0;
-    match name {
-        "training slack, unsharded" => slacks.iter().filter(|slack| steady(slack, (0.08, rounded))).collect(),
-        "training, cached blocks of other lengths" => slacks.iter().filter(|slack| slack.cached.is_some()).collect(),
-        _ => slacks.iter().filter(|slack| steady(slack, (0.05, rounded))).collect(),
-    }
+    let same = |a: f64, b: f64| (a - b).abs() < 0.001;
+    let plain = |slack: &&Slack| {
+        let (at_rest, at_work) = slack.shares;
+        slack.cached.is_none() && !same(at_rest, STEPPED) && same(at_work, (value * 100.0).round() / 100.0)
+    };
+    let cached = name.starts_with("training, cached");
+    slacks.iter().filter(|slack| if cached { slack.cached.is_some() } else { plain(slack) }).collect()
 }
 
-/// What a run says of its class's constant.
-fn told(name: &str, value: f64, slack: &Slack) -> f64 {
-    match slack.cached {
-        // The rule adds its share of work to what is allocated.
-        Some(held) if name.starts_with("training, cached") => {
-            value * (slack.reserved - slack.allocated) / (held - slack.allocated)
-        }
-        _ => share(slack),
-    }
+/// What a run says of its class's constant: what its allocator held beyond what was allocated, over what the rule adds.
+fn told(value: f64, slack: &Slack) -> f64 {
+    value * (slack.reserved - slack.allocated) / added(slack)
+}
+
+/// What the rule adds: its shares of states and of work, or cached blocks.
+fn added(slack: &Slack) -> f64 {
+    slack.cached.map_or(slack.added, |held| held - slack.allocated)
 }
 
 /// The constant by its rows: its value, and how many rows there are.
@@ -186,7 +180,7 @@ fn refit(constant: &Constant) -> Option<(f64, usize)> {
         "llama.cpp streams of a batch" => streams(constant.value),
         name if name.starts_with("training") => {
             let slacks = training::slacks();
-            over(class(&slacks, name, constant.value).iter().map(|slack| told(name, constant.value, slack)))
+            over(class(&slacks, name, constant.value).iter().map(|slack| told(constant.value, slack)))
         }
         _ => None,
     }
@@ -208,16 +202,6 @@ pub fn table() -> Vec<String> {
     lines
 }
 
-/// What a trainer's allocator holds, by a rule's share.
-fn predicted(name: &str, value: f64, slack: &Slack, source: f64) -> f64 {
-    match slack.cached {
-        Some(held) if name.starts_with("training, cached") => {
-            slack.allocated + (held - slack.allocated) * value / source
-        }
-        _ => slack.allocated + slack.shares.0 * (slack.allocated - slack.work) + value * slack.work,
-    }
-}
-
 /// Errors of what allocators hold: with the source's constants, refitted ones, and ones that did not see the model.
 fn held_out() -> [Errors; 3] {
     let slacks = training::slacks();
@@ -227,10 +211,10 @@ fn held_out() -> [Errors; 3] {
         let rows = class(&slacks, name, value);
         for slack in &rows {
             let values = |others: bool| rows.iter().filter(move |row| !others || row.model != slack.model);
-            let fit = |others| over(values(others).map(|row| told(name, value, row)));
+            let fit = |others| over(values(others).map(|row| told(value, row)));
             let (Some((seen, _)), Some((unseen, _))) = (fit(false), fit(true)) else { continue };
             for (errors, share) in errors.iter_mut().zip([value, seen, unseen]) {
-                errors.add(&slack.id, predicted(name, share, slack, value), slack.reserved);
+                errors.add(&slack.id, slack.allocated + added(slack) * share / value, slack.reserved);
             }
         }
     }

@@ -257,9 +257,9 @@ pub(crate) struct Slack {
     pub(crate) model: String,
     /// Share of states in the rule, and of activations, logits and transients.
     pub(crate) shares: (f64, f64),
-    /// What comes and goes, and everything that is allocated, GiB.
-    pub(crate) work: f64,
+    /// Everything that is allocated, and what the rule adds to it, GiB.
     pub(crate) allocated: f64,
+    pub(crate) added: f64,
     /// What the rule gives to a trainer that leaves cached blocks behind, GiB; none of others or of a full device.
     pub(crate) cached: Option<f64>,
     /// What the allocator held, GiB.
@@ -288,13 +288,12 @@ fn slack(row: &Value) -> Option<Slack> {
     let (allocated, fragmentation) = (allocated(&estimate).likely.gib(), of(&[TermName::Fragmentation]));
     let (held, room) = (estimate.per_gpu.reserved.likely.gib(), device().visible.gib() - of(&[TermName::Runtime]));
     let cached = (held > allocated + fragmentation + 0.01).then_some(held);
-    let work = (fragmentation - at_rest * allocated) / (at_work - at_rest);
     Some(Slack {
         id: text(row, "id").to_owned(),
         model: text(row, "model").to_owned(),
         shares: (at_rest, at_work),
-        work,
         allocated,
+        added: fragmentation,
         cached: cached.filter(|held| *held < room - 0.01),
         reserved,
     })
