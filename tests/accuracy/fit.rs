@@ -53,9 +53,8 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         right.swap(pivot, best);
         for row in pivot + 1..n {
             let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..n {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
+            let (above, below) = matrix.split_at_mut(row);
+            below[0].iter_mut().zip(&above[pivot]).for_each(|(value, known)| *value -= factor * known);
             right[row] -= factor * right[pivot];
         }
     }
