@@ -7,8 +7,10 @@ use super::memory::comm::{nccl, training_context};
 use super::serving::{llamacpp, server, sglang, tgi, trtllm, vllm};
 use super::training::{assumed, trainers};
 use super::workload::Version;
+use super::{Bytes, Device};
 use vllm::activation::FIT;
 use vllm::rules::{self, RULES};
+use vllm::sizes;
 
 /// A constant in force.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,16 +57,16 @@ pub fn all() -> Vec<Constant> {
         fitted("vLLM profile, residual streams of a layer", FIT.streams, "buffers", 0.25),
         fitted("vLLM profile, residual streams of a later stage", FIT.stage_streams, "buffers", 0.25),
         fitted("vLLM profile, multimodal tower", FIT.tower / GIB, "GiB", 0.05),
-        fitted("vLLM outside torch, pipeline", rules::PIPELINE[1], "GiB", 0.02),
-        fitted("vLLM outside torch, 2 linked ranks", rules::LINKED_PAIR[1], "GiB", 0.05),
-        fitted("vLLM outside torch, more linked ranks", rules::LINKED[1], "GiB", 0.05),
+        fitted("vLLM outside torch, pipeline", sizes::PIPELINE[1], "GiB", 0.02),
+        fitted("vLLM 0.19: outside torch, 2 linked ranks", linked(2), "GiB", 0.06),
+        fitted("vLLM 0.19: outside torch, more linked ranks", linked(4), "GiB", 0.06),
         sourced(
             "vLLM outside torch, ranks over PCIe",
-            rules::UNLINKED[1],
+            sizes::UNLINKED[1],
             "GiB",
             "0.2 to 0.4 logged on small cards, 1.7 on four large ones",
         ),
-        fitted("vLLM graphs inside the budget", rules::GRAPHS[1], "GiB", 0.1),
+        fitted("vLLM graphs, a layer", sizes::GRAPH_LAYER[1], "GiB", 0.004),
         fitted("SGLang graphs", sglang::GRAPHS.1, "GiB", 0.1),
         sourced("SGLang workspaces", sglang::WORKSPACE.1, "GiB", "assumed, between 0.1 and 1"),
         fitted("loader's slack", server::LOADER.1, "GiB", 0.05),
@@ -87,13 +89,16 @@ pub fn all() -> Vec<Constant> {
     all
 }
 
+/// Memory outside torch of so many ranks of vLLM 0.19 on H100, GiB.
+fn linked(tensor: u64) -> f64 {
+    let product = "NVIDIA-H100-80GB-HBM3".to_owned();
+    let device = Device { product, visible: Bytes::from_gib(79.19), compute_capability: None };
+    let spread = sizes::Spread { tensor, pipeline: 1, experts: 1 };
+    sizes::non_torch(rules::likely(Some(Version([0, 19, 0]))), &spread, &device)[1]
+}
+
 /// Versions whose logs are rows: the tolerance of the sampler's bytes, and of the GiB outside torch.
-const LOGGED: [(Version, f64, f64); 4] = [
-    (Version([0, 6, 0]), 2.0, 0.05),
-    (Version([0, 11, 0]), 1.5, 0.05),
-    (Version([0, 19, 0]), 0.15, 0.02),
-    (Version([0, 29, 0]), 0.5, 0.05),
-];
+const LOGGED: [(Version, f64, f64); 2] = [(Version([0, 11, 0]), 1.5, 0.05), (Version([0, 19, 0]), 0.15, 0.02)];
 
 fn vllm_versions() -> Vec<Constant> {
     let logged = LOGGED.iter().flat_map(|(version, sampler, outside)| {
@@ -126,6 +131,7 @@ fn training() -> Vec<Constant> {
         ),
         sourced("training NCCL, one group", nccl(2, 1).likely.gib(), "GiB", "assumed, between 0.3 and 2"),
         fitted("training slack, steady sizes", assumed::STEADY[1].1, UNIT, 0.1),
+        fitted("training slack, Megatron", assumed::MEGATRON[1].1, UNIT, 0.1),
         fitted("training slack, varying sizes", assumed::PLAIN[1].1, UNIT, 0.1),
         fitted("training slack, unsharded", assumed::UNSHARDED[1].1, UNIT, 0.1),
         sourced(

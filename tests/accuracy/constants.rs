@@ -34,10 +34,7 @@ fn over(values: impl IntoIterator<Item = f64>) -> Option<(f64, usize)> {
 /// Bytes a logit for which a profile run has the row's peak: tokens and sequences as the version's defaults are.
 fn sampler(id: &str, model: &str, tokens: f64, sequences: f64) -> f64 {
     let (row, model) = (row(id), Catalog::embedded().find(model).unwrap());
-    // Recent versions print the peak with the graphs in it.
-    let recent = row["framework_version"].as_str().unwrap().starts_with("0.29");
-    let graphs = if recent { measured(&row, "cudagraph_gib").unwrap_or(0.0) } else { 0.0 };
-    let peak = measured(&row, "activation_peak_gib").unwrap() - graphs;
+    let peak = measured(&row, "activation_peak_gib").unwrap();
     let at = |sampler| activations(&model, tokens, sequences, sampler);
     // Linear where the sampler decides: every row here is such.
     let slope = (at(200.0) - at(100.0)) / 100.0;
@@ -45,12 +42,21 @@ fn sampler(id: &str, model: &str, tokens: f64, sequences: f64) -> f64 {
 }
 
 fn activations(model: &Model, tokens: f64, sequences: f64, sampler: f64) -> f64 {
-    let profile = Profile { tokens, sequences, element: 2.0, sampler, tensor: 1.0, expert: 1.0, data: 1.0, fit: FIT };
+    let profile = Profile {
+        tokens,
+        sequences,
+        element: 2.0,
+        sampler,
+        tensor: 1.0,
+        expert: 1.0,
+        data: 1.0,
+        indexed: 0.0,
+        fit: FIT,
+    };
     activation::peak(model, &stages(model, 1, None).unwrap()[0], &profile) / GIB
 }
 
 const SMALL: (f64, f64) = (2048.0, 256.0);
-const LARGE: (f64, f64) = (8192.0, 1024.0);
 
 fn samplers(rows: &[(&str, &str, (f64, f64))]) -> Option<(f64, usize)> {
     over(rows.iter().map(|(id, model, (tokens, sequences))| sampler(id, model, *tokens, *sequences)))
@@ -63,18 +69,6 @@ fn outside(ids: &[&str]) -> Option<(f64, usize)> {
             || Some(measured(&row, "consumed_weights_plus_non_torch_gib")? - measured(&row, "weights_gib_per_gpu")?);
         measured(&row, "non_torch_gib").or_else(grown).unwrap()
     }))
-}
-
-/// Graphs that vLLM estimates or captures since they count in the budget.
-fn graphs_inside() -> Option<(f64, usize)> {
-    let recent = |version: &str| {
-        let minor = version.strip_prefix("0.").and_then(|rest| rest.get(..2)?.parse::<u16>().ok());
-        version.starts_with("2026") || minor.is_some_and(|minor| minor >= 21)
-    };
-    let rows = ROWS.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let rows = rows.filter(|row| row["framework"] == "vllm" && recent(row["framework_version"].as_str().unwrap()));
-    let graphs = |row: Value| measured(&row, "cudagraph_estimate_gib").or(measured(&row, "cudagraph_gib"));
-    over(rows.filter_map(graphs).filter(|gib| *gib > 0.0))
 }
 
 fn sglang_graphs() -> Option<(f64, usize)> {
@@ -143,9 +137,6 @@ fn added(slack: &Slack) -> f64 {
     slack.cached.map_or(slack.added, |held| held - slack.allocated)
 }
 
-const LLAMA: &str = "meta-llama/Llama-3.1-8B-Instruct";
-const SMALL_QWEN: &str = "Qwen/Qwen2.5-3B-Instruct";
-
 /// The constant by its rows: its value, and how many rows there are.
 fn refit(constant: &Constant) -> Option<(f64, usize)> {
     let rows = profile::rows();
@@ -155,24 +146,18 @@ fn refit(constant: &Constant) -> Option<(f64, usize)> {
         Some((of(&constants), count))
     };
     match constant.name.as_str() {
-        "vLLM 0.6: sampler" => samplers(&[("sc-042", LLAMA, LARGE), ("sc-045", LLAMA, SMALL)]),
         "vLLM 0.11: sampler" => samplers(&[("sc-150", "Qwen/Qwen3-8B-FP8", SMALL)]),
         "vLLM 0.19: sampler" => fitted(&|c| c.sampler),
-        "vLLM 0.29: sampler" => {
-            samplers(&[("sc-127", LLAMA, LARGE), ("sc-155", SMALL_QWEN, SMALL), ("sc-156", SMALL_QWEN, SMALL)])
-        }
-        "vLLM 0.6: outside torch, one rank" => outside(&["sc-001", "sc-010", "sc-040", "sc-042", "sc-045"]),
         "vLLM 0.11: outside torch, one rank" => outside(&["sc-150", "sc-171"]),
         "vLLM 0.19: outside torch, one rank" => fitted(&|c| c.outside[0]),
-        "vLLM 0.29: outside torch, one rank" => outside(&["sc-127", "sc-135", "sc-156"]),
         "vLLM profile, base" => fitted(&|c| c.fit.base / GIB),
         "vLLM profile, residual streams of a layer" => fitted(&|c| c.fit.streams),
         "vLLM profile, residual streams of a later stage" => fitted(&|c| c.fit.stage_streams),
         "vLLM profile, multimodal tower" => fitted(&|c| c.fit.tower / GIB),
-        "vLLM outside torch, 2 linked ranks" => fitted(&|c| c.outside[1]),
-        "vLLM outside torch, more linked ranks" => fitted(&|c| c.outside[2]),
+        "vLLM 0.19: outside torch, 2 linked ranks" => fitted(&|c| c.outside[1]),
+        "vLLM 0.19: outside torch, more linked ranks" => fitted(&|c| c.outside[2]),
         "vLLM outside torch, pipeline" => fitted(&|c| c.outside[3]),
-        "vLLM graphs inside the budget" => graphs_inside(),
+        "vLLM graphs, a layer" => profile::graphs(),
         "SGLang graphs" => sglang_graphs(),
         "loader's slack" => loader(constant.value),
         "process, one rank" => process(&[("sc-049", None), ("sc-069", None), ("sc-076", None), ("sc-159", None)]),
@@ -191,11 +176,11 @@ fn refit(constant: &Constant) -> Option<(f64, usize)> {
 pub fn table() -> Vec<String> {
     let mut lines = vec![format!("{:<49}{:>8}{:>9}{:>11}{:>6}", "constant", "value", "refit", "tolerance", "rows")];
     for constant in all() {
-        let head = format!("{:<49}{:>8.2}", constant.name, constant.value);
+        let head = format!("{:<49}{:>8.3}", constant.name, constant.value);
         lines.push(match constant.basis {
             Basis::Rows { tolerance } => {
                 let (value, rows) = refit(&constant).unwrap_or((f64::NAN, 0));
-                format!("{head}{value:>9.2}{tolerance:>11.2}{rows:>6}  {}", constant.unit)
+                format!("{head}{value:>9.3}{tolerance:>11.3}{rows:>6}  {}", constant.unit)
             }
             Basis::Source(source) => format!("{head}  {}; {source}", constant.unit),
         });

@@ -7,6 +7,7 @@ use vramguard::estimate::model::Model;
 use vramguard::estimate::parallel::{Stage, stages};
 use vramguard::estimate::serving::vllm::activation::{self, Fit, Profile};
 
+use crate::family;
 use crate::fit::least_squares;
 use crate::serving::{self, Run};
 use crate::statistics::{Errors, median};
@@ -18,7 +19,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 pub struct Constants {
     pub sampler: f64,
     pub fit: Fit,
-    /// Outside torch, GiB: one rank, two, more, and stages of a pipeline.
+    /// Outside torch, GiB: one rank, two linked ones, more, and stages of a pipeline.
     pub outside: [f64; 4],
 }
 
@@ -43,6 +44,7 @@ fn activations(run: &Run, model: &Model, sampler: f64, fit: Fit) -> Option<f64> 
         tensor: run.number("tp"),
         expert: 1.0,
         data: 1.0,
+        indexed: 0.0,
         fit,
     };
     let stages = stages(model, run.row["pp"].as_u64().unwrap(), None).unwrap();
@@ -79,6 +81,15 @@ pub fn refit(rows: &[(&Run, &Model)]) -> Constants {
         median(same.map(|(run, _)| run.number("non_torch_forward_gib")).collect())
     });
     Constants { sampler: found[0], fit: of(&found), outside }
+}
+
+/// The graph estimate of a decoder layer without experts, GiB: the median over models on one stage, and how many.
+pub fn graphs() -> Option<(f64, usize)> {
+    let plain = rows().into_iter().filter(|(run, model)| !run.pipeline() && family::of(model) == "dense");
+    let each = plain.map(|(run, model)| run.number("cuda_graph_estimated_gib") / model.layer_count() as f64);
+    let each: Vec<f64> = each.collect();
+    let count = each.len();
+    (count > 0).then(|| (median(each), count))
 }
 
 /// Everything but the cache, GiB, with these constants.
