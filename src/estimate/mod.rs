@@ -4,6 +4,7 @@
 
 #![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
 
+pub mod constants;
 pub mod dtype;
 pub mod explain;
 mod fallback;

@@ -7,16 +7,16 @@ use crate::estimate::Workload;
 use crate::estimate::workload::{Checkpointing, Loss, Parallelism, Precision, Sharding, Training};
 
 /// Allocator slack over what rests and what comes and goes, with samples of varying length.
-const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.10, 0.40)];
+pub(in crate::estimate) const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.10, 0.40)];
 /// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
-const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.10, 0.36)];
+pub(in crate::estimate) const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.10, 0.36)];
 /// With samples of one length, or compiled and fused kernels, which allocate the same sizes in every step.
-const STEADY: [(f64, f64); 3] = [(0.0, 0.0), (0.0, 0.05), (0.02, 0.12)];
+pub(in crate::estimate) const STEADY: [(f64, f64); 3] = [(0.0, 0.0), (0.0, 0.05), (0.02, 0.12)];
 /// Megatron with its own streams for communication and buffers that live as long as the run.
-const MEGATRON: [(f64, f64); 3] = [(0.0, 0.0), (0.05, 0.14), (0.08, 0.22)];
+pub(in crate::estimate) const MEGATRON: [(f64, f64); 3] = [(0.0, 0.0), (0.05, 0.14), (0.08, 0.22)];
 /// A multi-tensor step reuses what the activations left, so that little is lost beside the states.
 const STEPPED: [(f64, f64); 3] = [(0.0, 0.02), (0.01, 0.26), (0.06, 0.42)];
-const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
+pub(in crate::estimate) const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 
 /// Whether the optimizer's step copies all parameters at once: a multi-tensor step that is not fused.
 pub(super) const fn foreach(habits: Habits, family: Family, scenario: Scenario) -> bool {

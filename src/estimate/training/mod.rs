@@ -4,7 +4,7 @@
 //! each on the worst rank. What was not declared is bounded by running the same rules with the cheapest and the
 //! dearest plausible settings ([`plan`]); the declared part is equal in all of them.
 
-mod assumed;
+pub(in crate::estimate) mod assumed;
 mod lora;
 #[cfg(test)]
 mod models;
@@ -17,7 +17,7 @@ mod ranks;
 mod report;
 #[cfg(test)]
 mod tests;
-mod trainers;
+pub(in crate::estimate) mod trainers;
 mod validate;
 
 use std::sync::Arc;

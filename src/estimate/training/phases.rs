@@ -156,7 +156,7 @@ impl<'a> Footprint<'a> {
                 // The gradient of a tied embedding is summed from two others after the layers are done.
                 let sum = self.tied_sum();
                 let transient = self.unsharding.in_backward() + self.dequantized();
-                if self.working() + self.unsharding.in_backward() > sum {
+                if error * (self.working() + transient) > sum {
                     Load { activations: error * activations, transient: error * transient, ..resting }
                 } else {
                     Load { activations: error * tied, transient: sum, ..resting }

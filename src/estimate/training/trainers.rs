@@ -5,7 +5,7 @@ use crate::estimate::workload::{Sharding, Training};
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent habits of a trainer")]
-pub(super) struct Habits {
+pub(in crate::estimate) struct Habits {
     /// Embedding and head are FSDP units of their own, resharded like layers.
     pub(super) root_apart: bool,
     /// A chunked loss recomputes its logits in backward, chunk by chunk.
@@ -29,7 +29,7 @@ pub(super) struct Habits {
     /// The loss shifts and upcasts copies of all logits, as transformers did before 4.46.
     pub(super) shifted_logits: bool,
     /// Samples of many lengths leave cached blocks behind: what is reserved at work, over what is allocated.
-    pub(super) cached: f64,
+    pub(in crate::estimate) cached: f64,
     /// FSDP reduces gradients and frees parameters only at the end of every step.
     pub(super) gathers_whole: bool,
     /// Quantized products keep their inputs for backward.
@@ -81,7 +81,7 @@ const NATIVE: Habits = Habits {
 
 /// Measured with its own default `adamw_torch`: ten bytes a parameter in bf16; 18 bytes a logit; and nearly twice
 /// what is allocated at work stays reserved, until the device is full.
-const SWIFT: Habits =
+pub(in crate::estimate) const SWIFT: Habits =
     Habits { foreach: true, shifted_logits: true, cached: 1.4, known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
 /// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states.

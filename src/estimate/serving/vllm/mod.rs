@@ -1,12 +1,12 @@
 //! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
 
-pub(super) mod activation;
+pub mod activation;
 mod caches;
 mod detail;
 mod pool;
 mod refusals;
-mod rules;
-mod sizes;
+pub mod rules;
+pub mod sizes;
 
 pub use rules::CONSTANTS;
 
@@ -192,6 +192,7 @@ impl<'a> Plan<'a> {
             expert: split.expert as f64,
             data: split.data as f64,
             indexed: self.context.saturating_mul(rules.indexed_contexts) as f64,
+            fit: activation::FIT,
         };
         activation::peak(self.model, stage, &profile)
     }

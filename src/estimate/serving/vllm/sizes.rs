@@ -64,6 +64,11 @@ const CONTEXT: [f64; 3] = [0.25, 0.5, 0.7];
 /// Communicators as they are set up, GiB: 1.0 on H100 between two or four ranks.
 const COMMUNICATORS: [f64; 3] = [0.1, 0.9, 1.4];
 
+/// Growth of memory outside torch, GiB: stages of a pipeline, ranks over PCIe.
+pub const PIPELINE: [f64; 3] = [0.02, 0.07, 0.6];
+/// See [`PIPELINE`].
+pub const UNLINKED: [f64; 3] = [0.1, 0.5, 2.2];
+
 /// Memory outside torch that counts against the budget, GiB: low, likely, high.
 #[must_use]
 pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
@@ -72,9 +77,9 @@ pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
     let growth = match (spread.tensor, spread.pipeline, linked) {
         (1, _, _) if spread.experts > 1 => [0.1, 1.2, 3.0],
         (1, 1, _) => rules.outside,
-        (1, _, _) => [0.02, 0.07, 0.6],
+        (1, _, _) => PIPELINE,
         (_, _, true) => rules.linked,
-        (_, _, false) => [0.1, 0.5, 2.2],
+        (_, _, false) => UNLINKED,
     };
     let alone = spread.tensor.saturating_mul(spread.pipeline).saturating_mul(spread.experts.max(1)) <= 1;
     let add = |[a, b, c]: [f64; 3], [d, e, f]: [f64; 3]| [a + d, b + e, c + f];
@@ -91,7 +96,7 @@ pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
 /// On H100 0.61 to 0.84 for 28 to 32 layers, 1.5 to 1.9 for 80; 1.04 to 1.39 for the 27 of fine-grained mixtures, 4.99
 /// for the 78 of one on B200. The newer model runner measures most of them instead: 0.48 for 32 layers, 0.07 and 0.69
 /// for 36 and 42 on cards of 6 and 32 GB.
-const GRAPH_LAYER: [f64; 3] = [0.012, 0.0235, 0.055];
+pub const GRAPH_LAYER: [f64; 3] = [0.012, 0.0235, 0.055];
 const GRAPH_MIXTURE: [f64; 3] = [0.02, 0.05, 0.12];
 const GRAPH_LEAN: [f64; 3] = [0.002, 0.012, 0.03];
 const GRAPH_LEAN_MIXTURE: [f64; 3] = [0.004, 0.025, 0.08];
