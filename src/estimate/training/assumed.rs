@@ -10,6 +10,8 @@ use crate::estimate::workload::{Checkpointing, Loss, Parallelism, Precision, Sha
 const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.10, 0.40)];
 /// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
 const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.10, 0.36)];
+/// FSDP with samples of varying length: its gradients and gathered layers have streams, counted apart.
+const SHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.02, 0.15), (0.10, 0.36)];
 /// With samples of one length, or compiled and fused kernels, which allocate the same sizes in every step.
 const STEADY: [(f64, f64); 3] = [(0.0, 0.0), (0.0, 0.05), (0.02, 0.12)];
 /// Megatron with its own streams for communication and buffers that live as long as the run.
@@ -116,6 +118,7 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
         (false, _, Family::Megatron) => MEGATRON,
         (false, true, _) => STEADY,
         (false, false, Family::Torch) => UNSHARDED,
+        (false, false, Family::Fsdp) => SHARDED,
         (false, false, _) => PLAIN,
     }
 }
