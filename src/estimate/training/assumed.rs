@@ -23,7 +23,7 @@ const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 /// Whether the optimizer's step copies all parameters at once: a multi-tensor step that is not fused.
 pub(super) const fn foreach(habits: Habits, family: Family, scenario: Scenario) -> bool {
     match scenario {
-        Scenario::Low => false,
+        Scenario::Least | Scenario::Low => false,
         Scenario::Likely => habits.foreach && matches!(family, Family::Torch),
         Scenario::High => matches!(family, Family::Torch | Family::Fsdp),
     }
@@ -32,7 +32,7 @@ pub(super) const fn foreach(habits: Habits, family: Family, scenario: Scenario) 
 /// Whether the loss makes the copies of old versions of transformers.
 pub(super) const fn shifted_logits(habits: Habits, family: Family, scenario: Scenario) -> bool {
     match scenario {
-        Scenario::Low => false,
+        Scenario::Least | Scenario::Low => false,
         Scenario::Likely => habits.shifted_logits,
         Scenario::High => !habits.native_norms && !matches!(family, Family::Megatron),
     }
@@ -48,7 +48,7 @@ pub(super) fn loss(training: &Training, habits: Habits, scenario: Scenario) -> L
 /// Whether FSDP keeps parameters gathered: as declared, and with a pipeline, whose micro-batches would gather again.
 pub(super) fn resident(training: &Training, habits: Habits, parallelism: Parallelism, scenario: Scenario) -> bool {
     let usual = habits.gathers_whole || (parallelism.pipeline > 1 && !habits.megatron);
-    training.keep_gathered || (usual && scenario != Scenario::Low)
+    training.keep_gathered || (usual && !scenario.frugal())
 }
 
 /// Share of the declared length that the longest sample of a batch has: the length is only a limit where samples are
@@ -56,6 +56,7 @@ pub(super) fn resident(training: &Training, habits: Habits, parallelism: Paralle
 pub(super) fn filled(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
     match training.fixed_lengths {
         Some(false) => scenario.pick([0.2, 0.5, 1.0]),
+        None if !habits.fixed_lengths && scenario == Scenario::Least => 0.25,
         None if !habits.fixed_lengths => scenario.pick([0.6, 1.0, 1.0]),
         _ => 1.0,
     }
@@ -81,12 +82,12 @@ pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits,
 }
 
 /// Error of the rules for what comes and goes, larger where kernels differ most.
-pub(super) fn error(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
-    let quantized = training.lora.as_ref().is_some_and(|lora| lora.quantized_base);
+pub(super) fn error(training: &Training, quantized: bool, habits: Habits, scenario: Scenario) -> f64 {
     let (low, high) = match (training.precision, quantized) {
         (Some(Precision::Fp8), _) => (0.7, 1.09),
         (_, true) => (0.8, 1.3),
-        _ if training.lora.is_some() || !habits.known_kernels => (0.85, 1.09),
+        _ if training.lora.is_some() => (0.82, 1.09),
+        _ if !habits.known_kernels => (0.85, 1.09),
         _ => (0.9, 1.09),
     };
     scenario.pick([low, 1.0, high])
@@ -126,7 +127,7 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
 pub(super) const fn recompute(declared: Option<Checkpointing>, scenario: Scenario) -> Recompute {
     match (declared, scenario) {
         (Some(checkpointing), _) => Recompute::Declared(checkpointing),
-        (None, Scenario::Low) => Recompute::Declared(Checkpointing::Full),
+        (None, Scenario::Least | Scenario::Low) => Recompute::Declared(Checkpointing::Full),
         (None, Scenario::Likely) => Recompute::Unknown,
         (None, Scenario::High) => Recompute::Declared(Checkpointing::None),
     }
@@ -134,7 +135,7 @@ pub(super) const fn recompute(declared: Option<Checkpointing>, scenario: Scenari
 
 pub(super) fn sequence_parallel(workload: &Workload, family: Family, scenario: Scenario) -> bool {
     workload.training.sequence_parallel.unwrap_or(match scenario {
-        Scenario::Low => true,
+        Scenario::Least | Scenario::Low => true,
         Scenario::Likely => matches!(family, Family::Megatron | Family::Fsdp),
         // DTensor's plans divide norms; Megatron's default does not.
         Scenario::High => family == Family::Fsdp,

@@ -17,7 +17,9 @@ use super::trainers::Habits;
 /// How much the settings that were not declared are thought to cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scenario {
-    /// The cheapest plausible.
+    /// The cheapest plausible, with every option that saves memory where nothing says that it is off.
+    Least,
+    /// The cheapest plausible with what was declared: options that were not are off.
     Low,
     /// The trainers' defaults.
     Likely,
@@ -128,6 +130,12 @@ fn is_prequantized(quantization: &Quantization) -> bool {
     ["gptq", "awq", "hqq"].iter().any(|name| quantization.name.starts_with(name))
 }
 
+/// Whether the frozen base is quantized: as declared for the adapters, for the model, or as its checkpoint is.
+fn quantized_base(workload: &Workload, model: &Model, lora: &Lora) -> bool {
+    let narrow = |quantization: &Quantization| quantization.bits < 16.0;
+    lora.quantized_base || workload.quantization.as_ref().or(model.quantization.as_ref()).is_some_and(narrow)
+}
+
 /// Bytes of a quantized parameter: of the declared format, else of NF4.
 fn quantized_width(workload: &Workload, double: bool) -> f64 {
     match &workload.quantization {
@@ -151,10 +159,15 @@ impl Scenario {
     pub(super) const fn pick<T: Copy>(self, values: [T; 3]) -> T {
         let [low, likely, high] = values;
         match self {
-            Self::Low => low,
+            Self::Least | Self::Low => low,
             Self::Likely => likely,
             Self::High => high,
         }
+    }
+
+    /// Whether the cheapest is meant.
+    pub(super) const fn frugal(self) -> bool {
+        matches!(self, Self::Least | Self::Low)
     }
 }
 
@@ -176,11 +189,15 @@ impl Plan {
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
-            Scenario::Low => Policy::cheapest(precision, family),
+            Scenario::Least | Scenario::Low => Policy::cheapest(precision, family),
             Scenario::Likely => Policy::of(precision, family),
             Scenario::High => Policy::dearest(precision, family),
         };
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
+        let adapters_quantized = adapters.as_ref().is_some_and(|plan| plan.quantized.is_some());
+        // Some trainers cut the batch of a pipeline into micro-batches of one sample.
+        let cut = habits.cuts_batches && parallelism.pipeline > 1 && training.micro_batches.is_none();
+        let (batch, micro_batches) = if cut { (1, Some(batch)) } else { (batch, training.micro_batches) };
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
             tokens: filled(training, habits, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
@@ -199,15 +216,16 @@ impl Plan {
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
             loss: loss(training, habits, scenario),
-            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low && !habits.known_loss,
+            cheapest_loss: training.loss.is_none() && scenario.frugal() && !habits.known_loss,
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
-            micro_batches: training.micro_batches.map(|count| count as f64),
-            bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
-            compiled_loss: training.fused_kernels && scenario == Scenario::Low,
+            micro_batches: micro_batches.map(|count| count as f64),
+            bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && !scenario.frugal(),
+            compiled_loss: scenario.frugal()
+                && (training.fused_kernels || (scenario == Scenario::Least && habits.compiles)),
             recomputed_chunks: match scenario {
-                Scenario::Low => true,
+                Scenario::Least | Scenario::Low => true,
                 Scenario::Likely => habits.recomputed_chunks,
                 Scenario::High => false,
             },
@@ -217,14 +235,14 @@ impl Plan {
             declared: training.clone(),
             resident: resident(training, habits, parallelism, scenario),
             adapters,
-            frugal: scenario == Scenario::Low,
+            frugal: scenario.frugal(),
             slack: scenario.pick(slack(training, family, habits)),
             untied_head: scenario.pick(habits.untied_head),
             reduces_apart: division.shards > 1.0 && reduces_apart(training, family, habits, scenario),
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, habits, scenario),
+            error: error(training, adapters_quantized, habits, scenario),
             cached: cached(habits, sequence),
         })
     }
@@ -309,12 +327,13 @@ fn kernels(
     let habits = Habits::of(workload.training.trainer.as_deref());
     let megatron = family == Family::Megatron;
     let habit = match scenario {
+        Scenario::Least => megatron || !habits.known_kernels || habits.compiles,
         Scenario::Low => megatron || !habits.known_kernels,
         Scenario::Likely => megatron,
         Scenario::High => megatron && habits.known_kernels,
     };
     // Collectives between tensor-parallel ranks cut compiled layers into pieces that fuse little.
-    let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && scenario != Scenario::Low;
+    let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && !scenario.frugal();
     let fused = (workload.training.fused_kernels && !cut) || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
@@ -336,7 +355,7 @@ fn kernels(
 
 impl AdapterPlan {
     fn resolve(workload: &Workload, model: &Model, lora: &Lora, policy: Policy, scenario: Scenario) -> Self {
-        let double = lora.double_quantization || scenario == Scenario::Low;
+        let double = lora.double_quantization || scenario.frugal();
         let pure = workload.training.precision == Some(Precision::Bf16) && !lora.fp32_adapters;
         Self {
             rank: lora.rank,
@@ -348,7 +367,7 @@ impl AdapterPlan {
             } else {
                 policy.weight.max(2.0)
             },
-            quantized: lora.quantized_base.then(|| quantized_width(workload, double)),
+            quantized: quantized_base(workload, model, lora).then(|| quantized_width(workload, double)),
             upcast: !workload.quantization.as_ref().is_some_and(is_prequantized),
             saved: lora.modules_to_save.clone(),
         }

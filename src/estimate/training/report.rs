@@ -11,8 +11,9 @@ use crate::estimate::{
     Bytes, Device, Estimate, Interval, PerGpu, Provenance, Term, TermName, TrainingDetail, Workload,
 };
 
-/// The worst rank at its peak, for the cheapest, the usual and the dearest settings.
+/// The worst rank at its peak, for the cheapest, the usual and the dearest settings; the requirement rests on `least`.
 pub(super) struct Peaks<'a> {
+    pub(super) least: Peak<'a>,
     pub(super) low: Peak<'a>,
     pub(super) likely: Peak<'a>,
     pub(super) high: Peak<'a>,
@@ -21,12 +22,12 @@ pub(super) struct Peaks<'a> {
 impl Peaks<'_> {
     fn interval(&self, bytes: impl Fn(&Load) -> f64) -> Interval {
         let of = |peak: &Peak<'_>| Bytes::from_f64(bytes(&peak.load));
-        Interval::new(of(&self.low), of(&self.likely), of(&self.high))
+        Interval::new(of(&self.least), of(&self.likely), of(&self.high))
     }
 
     fn fragmentation(&self) -> Interval {
         let of = |peak: &Peak<'_>, streams| Bytes::from_f64(peak.footprint.fragmentation(streams));
-        Interval::new(of(&self.low, false), of(&self.likely, true), of(&self.high, true))
+        Interval::new(of(&self.least, false), of(&self.likely, true), of(&self.high, true))
     }
 }
 

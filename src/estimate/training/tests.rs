@@ -325,6 +325,51 @@ fn draft_layers_are_trained_where_declared() {
 }
 
 #[test]
+fn a_base_in_any_narrow_format_is_quantized_under_adapters() {
+    use crate::estimate::model::Quantization;
+    let mut workload = workload(llama3_8b(), 1, 512);
+    workload.training.trainer = Some("torchtune".to_owned());
+    workload.training.lora = Some(lora());
+    let weights = |workload: &Workload| run(workload).training.unwrap().parameters_bytes.gib();
+    let plain = weights(&workload);
+    workload.quantization = Quantization::from_name("int8");
+    let eight = weights(&workload);
+    assert!(eight < 0.7 * plain, "{eight} {plain}");
+    // A checkpoint that comes quantized needs no word about it.
+    workload.quantization = None;
+    let mut model = llama3_8b();
+    model.quantization = Quantization::from_name("gptq");
+    workload.model = ModelFacts::Known(Arc::new(model));
+    assert!(weights(&workload) < 0.5 * plain);
+}
+
+#[test]
+fn a_pipelines_batch_is_cut_where_the_trainer_cuts_it() {
+    let peak = |trainer: &str, batch| {
+        let mut workload = sharded(mixed(batch, 4096), Sharding::Fsdp, 4);
+        workload.parallelism.pipeline = 4;
+        workload.training.trainer = Some(trainer.to_owned());
+        workload.training.checkpointing = Some(Checkpointing::Full);
+        run(&workload).training.unwrap().peak_allocated_bytes
+    };
+    assert_eq!(peak("torchtitan", 4), peak("torchtitan", 16), "no more than the stages hold");
+    assert!(peak("my-script", 4) < peak("my-script", 16));
+}
+
+#[test]
+fn a_denial_does_not_rest_on_an_option_that_nobody_ruled_out() {
+    let mut workload = sharded(mixed(2, 8192), Sharding::Fsdp, 8);
+    workload.training.trainer = Some("torchtitan".to_owned());
+    workload.training.checkpointing = Some(Checkpointing::Selective);
+    workload.training.loss = Some(Loss::Default);
+    let eager = run(&workload).per_gpu;
+    workload.training.fused_kernels = true;
+    let compiled = run(&workload).per_gpu;
+    assert!(eager.required.low <= compiled.required.low + Bytes(16), "it may be compiled");
+    assert!(eager.reserved.low > compiled.reserved.low, "as declared");
+}
+
+#[test]
 fn impossible_values_are_refused_with_the_field() {
     let invalid = estimate(&mixed(0, 4096), &h100()).unwrap_err();
     assert!(matches!(invalid, EstimateError::Invalid { field: "batchSize", .. }), "{invalid}");

@@ -36,6 +36,10 @@ pub(super) struct Habits {
     pub(super) known_kernels: bool,
     /// A loss that was not declared is the plain one.
     pub(super) known_loss: bool,
+    /// Compiling is an option of the trainer, which may be on where nothing says so.
+    pub(super) compiles: bool,
+    /// A pipeline's batch is cut into micro-batches of one sample.
+    pub(super) cuts_batches: bool,
 }
 
 /// transformers, PEFT and what builds on them; also assumed of unknown trainers.
@@ -56,6 +60,8 @@ const TRANSFORMERS: Habits = Habits {
     keeps_quantized_inputs: false,
     known_kernels: false,
     known_loss: false,
+    compiles: false,
+    cuts_batches: false,
 };
 /// Trainers that own their models and wrap them themselves.
 const NATIVE: Habits = Habits {
@@ -75,6 +81,8 @@ const NATIVE: Habits = Habits {
     keeps_quantized_inputs: false,
     known_kernels: true,
     known_loss: false,
+    compiles: false,
+    cuts_batches: false,
 };
 
 /// Measured with its own default `adamw_torch`: ten bytes a parameter in bf16; 18 bytes a logit; and nearly twice
@@ -93,9 +101,13 @@ const LITGPT: Habits = Habits {
 
 const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, known_loss: true, ..NATIVE };
 
+/// Its Llama models have a head of their own whatever the checkpoint has; smaller Qwen models share it.
+const TITAN: Habits =
+    Habits { recomputed_chunks: true, untied_head: [false, true, true], compiles: true, cuts_batches: true, ..NATIVE };
+
 const TRAINERS: &[(&str, Habits)] = &[
-    ("torchtitan", Habits { recomputed_chunks: true, untied_head: [false, true, true], ..NATIVE }),
-    ("torchtune", NATIVE),
+    ("torchtitan", TITAN),
+    ("torchtune", Habits { fixed_lengths: false, compiles: true, ..NATIVE }),
     ("litgpt", LITGPT),
     ("megatron-swift", Habits { fixed_lengths: false, ..MEGATRON }),
     ("megatron", MEGATRON),
