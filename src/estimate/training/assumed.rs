@@ -127,7 +127,7 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
 pub(super) const fn recompute(declared: Option<Checkpointing>, scenario: Scenario) -> Recompute {
     match (declared, scenario) {
         (Some(checkpointing), _) => Recompute::Declared(checkpointing),
-        (None, Scenario::Least | Scenario::Low) => Recompute::Declared(Checkpointing::Full),
+        (None, Scenario::Least | Scenario::Low) => Recompute::Least,
         (None, Scenario::Likely) => Recompute::Unknown,
         (None, Scenario::High) => Recompute::Declared(Checkpointing::None),
     }

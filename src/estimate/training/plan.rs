@@ -34,6 +34,8 @@ pub(super) enum Recompute {
     Declared(Checkpointing),
     /// Not declared: between everything and nothing.
     Unknown,
+    /// Not declared, and the least of every way at each moment: nothing is kept, and nothing computed again.
+    Least,
 }
 
 /// Bytes a token, layer and hidden unit when nothing is known about checkpointing: the reference formula's scale of
@@ -198,9 +200,11 @@ impl Plan {
         // Some trainers cut the batch of a pipeline into micro-batches of one sample.
         let cut = habits.cuts_batches && parallelism.pipeline > 1 && training.micro_batches.is_none();
         let (batch, micro_batches) = if cut { (1, Some(batch)) } else { (batch, training.micro_batches) };
+        let sequences = training.sequences_per_sample.unwrap_or(1).max(1) as f64;
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
-            tokens: filled(training, habits, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
+            tokens: filled(training, habits, scenario) * sequences * batch as f64 * sequence as f64
+                / parallelism.context as f64,
             targets: if is_encoder_decoder(model) { targets(training, sequence, scenario) } else { 1.0 },
             draft_layers: draft_layers(training, habits, scenario),
             tensor: parallelism.tensor as f64,

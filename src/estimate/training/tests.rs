@@ -366,6 +366,41 @@ fn a_denial_does_not_rest_on_an_option_that_nobody_ruled_out() {
 }
 
 #[test]
+fn schedules_hold_as_many_micro_batches_as_they_must() {
+    let activations = |schedule, stage_of_two| {
+        let mut workload = mixed(1, 4096);
+        workload.parallelism.pipeline = 4;
+        workload.training.sharding = Some(Sharding::Megatron);
+        workload.training.checkpointing = Some(Checkpointing::None);
+        workload.training.micro_batches = Some(16);
+        workload.training.schedule = schedule;
+        let stages = stage_peaks(&workload).unwrap();
+        if stage_of_two { stages.last().unwrap().allocated.likely } else { stages.first().unwrap().allocated.likely }
+    };
+    assert!(activations(Some(Schedule::AllForward), false) > activations(None, false), "16 instead of 4");
+    assert_eq!(activations(Some(Schedule::ZeroBubble), false), activations(None, false));
+    assert!(activations(Some(Schedule::ZeroBubble), true) > activations(None, true), "4 instead of 1");
+}
+
+#[test]
+fn a_preference_pair_is_two_sequences() {
+    let mut pairs = mixed(2, 2048);
+    pairs.training.sequences_per_sample = Some(2);
+    assert_eq!(run(&pairs).per_gpu.required, run(&mixed(4, 2048)).per_gpu.required);
+}
+
+#[test]
+fn an_engine_beside_the_trainer_takes_its_share() {
+    let mut workload = mixed(1, 2048);
+    let alone = run(&workload).per_gpu.required;
+    workload.training.colocated_share = Some(0.25);
+    let beside = run(&workload).per_gpu.required;
+    let share = Bytes::from_gib(0.25 * 79.2);
+    assert_eq!(beside.low, alone.low, "it may sleep");
+    assert!((beside.likely.gib() - alone.likely.gib() - share.gib()).abs() < 0.01);
+}
+
+#[test]
 fn impossible_values_are_refused_with_the_field() {
     let invalid = estimate(&mixed(0, 4096), &h100()).unwrap_err();
     assert!(matches!(invalid, EstimateError::Invalid { field: "batchSize", .. }), "{invalid}");
