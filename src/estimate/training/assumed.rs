@@ -1,15 +1,14 @@
 //! What each scenario assumes about settings that were not declared, and about habits that no setting tells.
 
-use super::plan::{Recompute, Scenario};
+use super::plan::{AdapterPlan, Recompute, Scenario};
 use super::policy::Family;
 use super::trainers::Habits;
 use crate::estimate::Workload;
 use crate::estimate::workload::{Checkpointing, Loss, Parallelism, Precision, Sharding, Training};
 
-/// Allocator slack over what rests and what comes and goes, with samples of varying length.
-const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.10, 0.40)];
-/// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
-const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.10, 0.36)];
+/// Allocator slack over what rests and what comes and goes, with samples of varying length: every parameter and state is
+/// an allocation of its own.
+const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.10, 0.36)];
 /// FSDP with samples of varying length: its gradients and gathered layers have streams, counted apart.
 const SHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.02, 0.15), (0.10, 0.36)];
 /// With samples of one length, or compiled and fused kernels, which allocate the same sizes in every step.
@@ -43,6 +42,18 @@ pub(super) fn loss(training: &Training, habits: Habits, scenario: Scenario) -> L
     let declared = training.loss.unwrap_or(Loss::Default);
     let undone = scenario == Scenario::High && training.fused_kernels && habits.recomputed_chunks;
     if declared == Loss::Chunked && undone { Loss::Default } else { declared }
+}
+
+/// Whether the cheapest loss is meant: none was declared, and the trainer's plain one is not certain.
+pub(super) const fn cheapest_loss(training: &Training, habits: Habits, scenario: Scenario) -> bool {
+    let certain = habits.known_loss && !matches!(scenario, Scenario::Least);
+    training.loss.is_none() && scenario.frugal() && !certain
+}
+
+/// Whether the loss is compiled and works in place, as a compiled step may have it.
+pub(super) const fn compiled_loss(training: &Training, habits: Habits, scenario: Scenario) -> bool {
+    let possible = habits.compiles && matches!(scenario, Scenario::Least);
+    scenario.frugal() && (training.fused_kernels || possible)
 }
 
 /// Whether FSDP keeps parameters gathered: as declared, and with a pipeline, whose micro-batches would gather again.
@@ -82,7 +93,8 @@ pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits,
 }
 
 /// Error of the rules for what comes and goes, larger where kernels differ most.
-pub(super) fn error(training: &Training, quantized: bool, habits: Habits, scenario: Scenario) -> f64 {
+pub(super) fn error(training: &Training, adapters: Option<&AdapterPlan>, habits: Habits, scenario: Scenario) -> f64 {
+    let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
     let (low, high) = match (training.precision, quantized) {
         (Some(Precision::Fp8), _) => (0.7, 1.09),
         (_, true) => (0.8, 1.3),
@@ -90,7 +102,9 @@ pub(super) fn error(training: &Training, quantized: bool, habits: Habits, scenar
         _ if !habits.known_kernels => (0.85, 1.09),
         _ => (0.9, 1.09),
     };
-    scenario.pick([low, 1.0, high])
+    // A denial allows for more than the error that was seen.
+    let margin = if scenario == Scenario::Least { 0.92 } else { 1.0 };
+    margin * scenario.pick([low, 1.0, high])
 }
 
 /// Tokens that the busiest of expert-parallel ranks gets over the average: a loss balances routers, and only roughly.
@@ -118,7 +132,6 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
         (true, _, _) => EXPANDABLE,
         (false, _, Family::Megatron) => MEGATRON,
         (false, true, _) => STEADY,
-        (false, false, Family::Torch) => UNSHARDED,
         (false, false, Family::Fsdp) => SHARDED,
         (false, false, _) => PLAIN,
     }

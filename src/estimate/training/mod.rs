@@ -108,7 +108,7 @@ pub fn stage_peaks(workload: &Workload) -> Result<Vec<StagePeak>, EstimateError>
     let model = known(workload)?;
     validate::validate(workload, model)?;
     let [low, likely, high] =
-        [Scenario::Least, Scenario::Likely, Scenario::High].map(|scenario| Plan::resolve(workload, model, scenario));
+        [Scenario::Low, Scenario::Likely, Scenario::High].map(|scenario| Plan::resolve(workload, model, scenario));
     let (low, likely, high) = (low?, likely?, high?);
     let at = |plan: &Plan, stage| Bytes::from_f64(Footprint::of(plan, model, stage).peak().1.total());
     let mut stages = vec![0, likely.pipeline.saturating_sub(1)];

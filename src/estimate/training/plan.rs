@@ -7,8 +7,8 @@ use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelis
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, cached, draft_layers, error, filled, foreach, imbalance, loss, recompute, reduces_apart,
-    resident, sequence_parallel, shifted_logits, slack, targets,
+    assumed_sharding, cached, cheapest_loss, compiled_loss, draft_layers, error, filled, foreach, imbalance, loss,
+    recompute, reduces_apart, resident, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -181,30 +181,17 @@ impl Plan {
             field: "contextLength",
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
-        let undeclared = scenario.pick([UNDECLARED_BATCH.0, UNDECLARED_BATCH.0, UNDECLARED_BATCH.1]);
-        let batch = workload.batch_size.unwrap_or(undeclared);
-        let sharding = match (training.sharding, scenario) {
-            (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
-            _ => assumed_sharding(workload),
-        };
+        let sharding = sharding(workload, scenario);
         let habits = Habits::of(training.trainer.as_deref());
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
-        let policy = match scenario {
-            Scenario::Least | Scenario::Low => Policy::cheapest(precision, family),
-            Scenario::Likely => Policy::of(precision, family),
-            Scenario::High => Policy::dearest(precision, family),
-        };
+        let policies = [Policy::cheapest, Policy::of, Policy::dearest];
+        let policy = scenario.pick(policies.map(|of| of(precision, family)));
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
-        let adapters_quantized = adapters.as_ref().is_some_and(|plan| plan.quantized.is_some());
-        // Some trainers cut the batch of a pipeline into micro-batches of one sample.
-        let cut = habits.cuts_batches && parallelism.pipeline > 1 && training.micro_batches.is_none();
-        let (batch, micro_batches) = if cut { (1, Some(batch)) } else { (batch, training.micro_batches) };
-        let sequences = training.sequences_per_sample.unwrap_or(1).max(1) as f64;
+        let (sequences, micro_batches) = batch(workload, habits, scenario);
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
-            tokens: filled(training, habits, scenario) * sequences * batch as f64 * sequence as f64
-                / parallelism.context as f64,
+            tokens: filled(training, habits, scenario) * sequences * sequence as f64 / parallelism.context as f64,
             targets: if is_encoder_decoder(model) { targets(training, sequence, scenario) } else { 1.0 },
             draft_layers: draft_layers(training, habits, scenario),
             tensor: parallelism.tensor as f64,
@@ -220,25 +207,19 @@ impl Plan {
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
             loss: loss(training, habits, scenario),
-            cheapest_loss: training.loss.is_none() && scenario.frugal() && !habits.known_loss,
+            cheapest_loss: cheapest_loss(training, habits, scenario),
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
             micro_batches: micro_batches.map(|count| count as f64),
             bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && !scenario.frugal(),
-            compiled_loss: scenario.frugal()
-                && (training.fused_kernels || (scenario == Scenario::Least && habits.compiles)),
-            recomputed_chunks: match scenario {
-                Scenario::Least | Scenario::Low => true,
-                Scenario::Likely => habits.recomputed_chunks,
-                Scenario::High => false,
-            },
+            compiled_loss: compiled_loss(training, habits, scenario),
+            recomputed_chunks: scenario.pick([true, habits.recomputed_chunks, false]),
             foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
             declared: training.clone(),
             resident: resident(training, habits, parallelism, scenario),
-            adapters,
             frugal: scenario.frugal(),
             slack: scenario.pick(slack(training, family, habits)),
             untied_head: scenario.pick(habits.untied_head),
@@ -246,8 +227,9 @@ impl Plan {
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, adapters_quantized, habits, scenario),
+            error: error(training, adapters.as_ref(), habits, scenario),
             cached: cached(habits, sequence),
+            adapters,
         })
     }
 
@@ -312,6 +294,25 @@ impl Division {
         let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
         Self { expert_tensor, shards: (replicas / copies).max(1.0), expert_shards: (expert_shards / copies).max(1.0) }
     }
+}
+
+/// How states are divided; what was not declared may not be divided at all.
+fn sharding(workload: &Workload, scenario: Scenario) -> Sharding {
+    match (workload.training.sharding, assumed_sharding(workload)) {
+        (None, Sharding::Fsdp) if scenario == Scenario::High => Sharding::Ddp,
+        (_, sharding) => sharding,
+    }
+}
+
+/// Sequences of a micro-batch, and how many micro-batches a step has. Some trainers cut the batch of a pipeline into
+/// micro-batches of one sample.
+fn batch(workload: &Workload, habits: Habits, scenario: Scenario) -> (f64, Option<u64>) {
+    let training = &workload.training;
+    let undeclared = scenario.pick([UNDECLARED_BATCH.0, UNDECLARED_BATCH.0, UNDECLARED_BATCH.1]);
+    let batch = workload.batch_size.unwrap_or(undeclared);
+    let cut = habits.cuts_batches && workload.parallelism.pipeline > 1 && training.micro_batches.is_none();
+    let (samples, micro_batches) = if cut { (1, Some(batch)) } else { (batch, training.micro_batches) };
+    (training.sequences_per_sample.unwrap_or(1).max(1) as f64 * samples as f64, micro_batches)
 }
 
 /// Whether the decoder attends to the output of an encoder that is trained with it.

@@ -105,6 +105,9 @@ const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, known
 const TITAN: Habits =
     Habits { recomputed_chunks: true, untied_head: [false, true, true], compiles: true, cuts_batches: true, ..NATIVE };
 
+/// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
+const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, compiles: true, ..TRANSFORMERS };
+
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", TITAN),
     ("torchtune", Habits { fixed_lengths: false, compiles: true, ..NATIVE }),
@@ -125,7 +128,12 @@ const TRAINERS: &[(&str, Habits)] = &[
         },
     ),
     ("unsloth", Habits { recomputed_chunks: true, upcast_unquantized: false, ..TRANSFORMERS }),
-    ("hf trainer", Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS }),
+    ("hf trainer", SCRIPTED),
+    ("transformers", SCRIPTED),
+    ("peft", SCRIPTED),
+    ("llama-factory", SCRIPTED),
+    ("llamafactory", SCRIPTED),
+    ("axolotl", SCRIPTED),
     ("trl", Habits { recomputed_chunks: true, ..TRANSFORMERS }),
 ];
 
