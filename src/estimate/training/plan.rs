@@ -182,7 +182,7 @@ impl Plan {
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
         let sharding = sharding(workload, scenario);
-        let habits = Habits::of(training.trainer.as_deref());
+        let habits = Habits::of(training);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policies = [Policy::cheapest, Policy::of, Policy::dearest];
@@ -329,7 +329,7 @@ fn kernels(
     adapters: Option<&AdapterPlan>,
     scenario: Scenario,
 ) -> Kernels {
-    let habits = Habits::of(workload.training.trainer.as_deref());
+    let habits = Habits::of(&workload.training);
     let megatron = family == Family::Megatron;
     let habit = match scenario {
         Scenario::Least => megatron || !habits.known_kernels || habits.compiles,
@@ -347,11 +347,11 @@ fn kernels(
         inputs: policy.inputs,
         fused,
         gathered_inputs: family == Family::Fsdp,
-        fused_norms: Habits::of(workload.training.trainer.as_deref()).native_norms && scenario != Scenario::High,
+        fused_norms: Habits::of(&workload.training).native_norms && scenario != Scenario::High,
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
-        frozen_inputs: quantized && Habits::of(workload.training.trainer.as_deref()).keeps_quantized_inputs,
+        frozen_inputs: quantized && Habits::of(&workload.training).keeps_quantized_inputs,
         scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
         dropout: workload.training.dropout,
         imbalance: imbalance(workload.parallelism, scenario),

@@ -1,5 +1,7 @@
 //! Habits of trainers that no setting tells, by trainer. Data: a row a trainer, the first matching prefix counts.
 
+use crate::estimate::workload::{Sharding, Training};
+
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent habits of a trainer")]
@@ -138,10 +140,24 @@ const TRAINERS: &[(&str, Habits)] = &[
 ];
 
 impl Habits {
-    /// The habits of a trainer by its name; of transformers when it is not known.
-    pub(super) fn of(trainer: Option<&str>) -> Self {
-        let name = trainer.unwrap_or_default().trim().to_ascii_lowercase();
+    /// The habits of the trainer that was named, or that settings suggest.
+    pub(super) fn of(training: &Training) -> Self {
+        let Some(trainer) = training.trainer.as_deref() else { return Self::suggested(training) };
+        let name = trainer.trim().to_ascii_lowercase();
         TRAINERS.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(TRANSFORMERS, |(_, habits)| *habits)
+    }
+}
+
+impl Habits {
+    /// Megatron's optimizer is Megatron's; whole models are sharded by FSDP in trainers that own them, which alone join
+    /// it with pipelines; all else is done with transformers.
+    fn suggested(training: &Training) -> Self {
+        let suggested = match training.sharding {
+            Some(Sharding::Megatron) => MEGATRON,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => Self { cuts_batches: true, ..NATIVE },
+            _ => TRANSFORMERS,
+        };
+        Self { known_kernels: false, known_loss: false, compiles: true, ..suggested }
     }
 }
 
@@ -149,11 +165,23 @@ impl Habits {
 mod tests {
     use super::*;
 
+    fn habits(trainer: Option<&str>, sharding: Option<Sharding>) -> Habits {
+        Habits::of(&Training { trainer: trainer.map(str::to_owned), sharding, ..Training::default() })
+    }
+
     #[test]
     fn trainers_are_found_by_prefix_and_unknown_ones_are_transformers() {
-        assert!(Habits::of(Some("torchtitan 0.2")).root_apart);
-        assert!(Habits::of(Some("Megatron-Bridge")).recomputed_chunks);
-        assert_eq!(Habits::of(None), TRANSFORMERS);
-        assert_eq!(Habits::of(Some("my-script")), TRANSFORMERS);
+        assert!(habits(Some("torchtitan 0.2"), None).root_apart);
+        assert!(habits(Some("Megatron-Bridge"), None).recomputed_chunks);
+        assert_eq!(habits(Some("my-script"), None), TRANSFORMERS);
+    }
+
+    #[test]
+    fn an_unnamed_trainer_is_what_the_sharding_suggests() {
+        assert_eq!(habits(None, None), TRANSFORMERS);
+        assert_eq!(habits(None, Some(Sharding::Zero3)), TRANSFORMERS);
+        assert!(habits(None, Some(Sharding::Megatron)).megatron);
+        assert!(habits(None, Some(Sharding::Fsdp)).root_apart);
+        assert!(!habits(None, Some(Sharding::Fsdp)).known_kernels, "suggested is not known");
     }
 }
