@@ -62,7 +62,7 @@ const TRANSFORMERS: Habits = Habits {
     keeps_quantized_inputs: false,
     known_kernels: false,
     known_loss: false,
-    compiles: false,
+    compiles: true,
     cuts_batches: false,
 };
 /// Trainers that own their models and wrap them themselves.
@@ -108,7 +108,7 @@ const TITAN: Habits =
     Habits { recomputed_chunks: true, untied_head: [false, true, true], compiles: true, cuts_batches: true, ..NATIVE };
 
 /// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
-const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, compiles: true, ..TRANSFORMERS };
+const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", TITAN),
