@@ -133,7 +133,7 @@ fn training() -> Vec<Constant> {
         fitted("training slack, steady sizes", assumed::STEADY[1].1, UNIT, 0.1),
         fitted("training slack, Megatron", assumed::MEGATRON[1].1, UNIT, 0.1),
         fitted("training slack, varying sizes", assumed::PLAIN[1].1, UNIT, 0.1),
-        fitted("training slack, unsharded", assumed::UNSHARDED[1].1, UNIT, 0.1),
+        fitted("training slack, varying sizes under FSDP", assumed::SHARDED[1].1, UNIT, 0.2),
         sourced(
             "training slack, expandable segments",
             assumed::EXPANDABLE[1].1,

@@ -14,7 +14,7 @@ use super::suggest::did_you_mean;
 use crate::estimate::Bytes;
 use crate::estimate::dtype::DType;
 use crate::estimate::workload::{
-    Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Sharding, Task, Version,
+    Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Schedule, Sharding, Task, Version,
 };
 
 pub(crate) use names::QUANTIZATIONS;
@@ -195,6 +195,19 @@ pub(super) const FIELDS: &[Field] = &[
         "training.lora.modulesToSave",
         &["lora-modules-to-save"],
         Kind::List(|d, list| d.lora().modules_to_save = list),
+    ),
+    field("training.schedule", &["pipeline-schedule"], Kind::Name(Schedule::NAMES, set_schedule)),
+    field("training.targetLength", &["target-length"], Kind::Tokens(|d, n| d.out.training.target_length = Some(n))),
+    field("training.mtpLayers", &["mtp-layers"], Kind::Count(0, 1000, |d, n| d.out.training.mtp_layers = Some(n))),
+    field(
+        "training.sequencesPerSample",
+        &["sequences-per-sample"],
+        Kind::Count(1, 1024, |d, n| d.out.training.sequences_per_sample = Some(n)),
+    ),
+    field(
+        "training.colocatedShare",
+        &["colocated-share"],
+        Kind::Share(|d, n| d.out.training.colocated_share = Some(n)),
     ),
     field("method", &[], Kind::Name(METHODS, set_method)),
 ];
@@ -398,6 +411,7 @@ name_setters! {
     set_sharding: Sharding => sharding,
     set_checkpointing: Checkpointing => checkpointing,
     set_loss: Loss => loss,
+    set_schedule: Schedule => schedule,
 }
 
 fn set_method(draft: &mut Draft, text: &str) -> bool {

@@ -22,6 +22,8 @@ struct Log {
     pool: Bytes,
     tokens: u64,
     concurrency: &'static str,
+    /// Prefixes of recurrent states are cached, as these start-ups asked or their version did by itself.
+    prefixes: Option<bool>,
 }
 
 const fn gib(hundredths: u64) -> Bytes {
@@ -41,6 +43,7 @@ const LOGS: [Log; 6] = [
         pool: gib(608),
         tokens: 159_296,
         concurrency: "8.00x",
+        prefixes: Some(true),
     },
     // 284 blocks; 16 blocks a request.
     Log {
@@ -54,6 +57,7 @@ const LOGS: [Log; 6] = [
         pool: gib(569),
         tokens: 148_816,
         concurrency: "12.91x",
+        prefixes: Some(true),
     },
     // Blocks of 544 tokens, 16-bit states, one a group: 7162 blocks.
     Log {
@@ -67,6 +71,7 @@ const LOGS: [Log; 6] = [
         pool: gib(4459),
         tokens: 973_760,
         concurrency: "14.77x",
+        prefixes: None,
     },
     // Blocks of 784 tokens: 408 blocks, 341 a request, counted by concurrency.
     Log {
@@ -80,6 +85,7 @@ const LOGS: [Log; 6] = [
         pool: gib(1954),
         tokens: 313_650,
         concurrency: "1.20x",
+        prefixes: Some(true),
     },
     // The same blocks with a cache of half the width hold twice the tokens, 1568: states are padded by 0.13 %.
     Log {
@@ -94,6 +100,7 @@ const LOGS: [Log; 6] = [
         pool: Bytes(400 * 16 * 1568 * 2048),
         tokens: 156_800,
         concurrency: "2.30x",
+        prefixes: Some(true),
     },
     // 2127 blocks of 64 tokens (3.12 GiB), 2115 a request: 2048 of full attention, 67 of windows.
     Log {
@@ -107,6 +114,7 @@ const LOGS: [Log; 6] = [
         pool: Bytes(2127 * 12 * 64 * 2048),
         tokens: 131_815,
         concurrency: "1.01x",
+        prefixes: None,
     },
 ];
 
@@ -126,6 +134,7 @@ fn served(log: &Log) -> ServingDetail {
             kv_cache_memory: Some(log.pool),
             block_size: log.block,
             max_num_batched_tokens: log.batched,
+            prefix_caching: log.prefixes,
             ..Engine::default()
         },
         training: Training::default(),

@@ -75,5 +75,10 @@ pub(super) const MEANINGS: &[Meaning] = &[
     ("training.lora.fp32Adapters", "adapters are kept in fp32", "true"),
     ("training.lora.dropout", "dropout before the adapters", "true"),
     ("training.lora.modulesToSave", "modules trained in full beside the adapters", "lm_head"),
+    ("training.schedule", "order in which a pipeline runs its micro-batches", "gpipe"),
+    ("training.targetLength", "tokens of a target sample of an encoder-decoder model", "128"),
+    ("training.mtpLayers", "multi-token-prediction layers that are trained", "1"),
+    ("training.sequencesPerSample", "sequences that one sample is made of: two for a preference pair", "2"),
+    ("training.colocatedShare", "share of the GPU that an inference engine beside the trainer plans with", "0.3"),
     ("method", "`reference` takes the plain formula without overheads", "auto"),
 ];

@@ -1,8 +1,8 @@
 //! What is said of an estimate beside its bytes: the pool and the log, refusals, notes.
 
+use crate::estimate::ServingDetail;
 use crate::estimate::interval::Interval;
 use crate::estimate::units::Bytes;
-use crate::estimate::ServingDetail;
 
 use super::rules::Log;
 use super::{Plan, Rank};
