@@ -54,7 +54,8 @@ pub(super) fn short_product(product: &str) -> &str {
 pub(super) fn estimate(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, Failure> {
     let candidates = gpu.map(|name| given(name, declaration)).transpose()?;
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment =
+        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
     let asked = PolicyInput::default();
     let mut report = evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment);
     report.fixes.iter_mut().for_each(in_flags);

@@ -113,6 +113,7 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         has_annotations: !annotations.is_empty(),
         annotations,
         controller,
+        pods: None,
         spec: pod.spec,
     };
     let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());

@@ -16,6 +16,7 @@ use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, Workload};
 use crate::facts::catalog::Catalog;
 use crate::spec::declaration::{Declaration, SpecError};
+use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
 
 /// What an evaluation may look at.
@@ -27,6 +28,8 @@ pub struct Environment<'a> {
     pub inventory: Option<&'a Inventory>,
     /// Policy in force.
     pub policy: &'a Policy,
+    /// ConfigMaps that pods may have mounted as files; `None` where none were looked for.
+    pub config_maps: Option<&'a ConfigMaps>,
 }
 
 /// One report for every container of the template that runs a model; none for pods that ask for no GPU and say nothing.
@@ -37,7 +40,7 @@ pub fn evaluate(
     asked: &PolicyInput<'_>,
     environment: &Environment<'_>,
 ) -> Vec<Report> {
-    let declared = crate::spec::declare(template);
+    let declared = crate::spec::declare_with(template, environment.config_maps);
     declared
         .into_iter()
         .map(|declared| match declared {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::declaration::SpecError;
 use super::draft::Draft;
+use super::gpus;
 use super::pod::{PodTemplate, or_default};
 
 /// What lies at the end of a path.
@@ -30,10 +31,19 @@ pub struct Kind {
     pub shape: Shape,
     /// Path to the number of replicas; empty without.
     pub replicas: &'static str,
+    /// Paths to numbers of pods whose product is how many a template makes, where its pods work on one job together.
+    pub pods: &'static [&'static str],
+    /// Path and value without which they do not.
+    pub together: Option<(&'static str, &'static str)>,
 }
 
 const fn row(group: &'static str, kind: &'static str, paths: &'static [&'static str], replicas: &'static str) -> Kind {
-    Kind { group, kind, paths, shape: Shape::PodTemplate, replicas }
+    Kind { group, kind, paths, shape: Shape::PodTemplate, replicas, pods: &[], together: None }
+}
+
+/// A job of one kind of pods for each role.
+const fn job(kind: &'static str, paths: &'static [&'static str], pods: &'static [&'static str]) -> Kind {
+    Kind { pods, ..row("kubeflow.org", kind, paths, "") }
 }
 
 /// Every kind that is read.
@@ -45,7 +55,11 @@ pub const KINDS: &[Kind] = &[
     row("apps", "ReplicaSet", &["spec.template"], "spec.replicas"),
     row("apps", "StatefulSet", &["spec.template"], "spec.replicas"),
     row("apps", "DaemonSet", &["spec.template"], ""),
-    row("batch", "Job", &["spec.template"], "spec.parallelism"),
+    Kind {
+        pods: &["spec.parallelism"],
+        together: Some(("spec.completionMode", "Indexed")),
+        ..row("batch", "Job", &["spec.template"], "spec.parallelism")
+    },
     row("batch", "CronJob", &["spec.jobTemplate.spec.template"], "spec.jobTemplate.spec.parallelism"),
     row(
         "leaderworkerset.x-k8s.io",
@@ -53,13 +67,16 @@ pub const KINDS: &[Kind] = &[
         &["spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"],
         "spec.replicas",
     ),
-    row("jobset.x-k8s.io", "JobSet", &["spec.replicatedJobs[].template.spec.template"], ""),
-    row("kubeflow.org", "PyTorchJob", &["spec.pytorchReplicaSpecs{}.template"], ""),
-    row("kubeflow.org", "TFJob", &["spec.tfReplicaSpecs{}.template"], ""),
-    row("kubeflow.org", "XGBoostJob", &["spec.xgbReplicaSpecs{}.template"], ""),
-    row("kubeflow.org", "PaddleJob", &["spec.paddleReplicaSpecs{}.template"], ""),
-    row("kubeflow.org", "JAXJob", &["spec.jaxReplicaSpecs{}.template"], ""),
-    row("kubeflow.org", "MPIJob", &["spec.mpiReplicaSpecs{}.template"], ""),
+    Kind {
+        pods: &["spec.replicatedJobs[].replicas", "spec.replicatedJobs[].template.spec.parallelism"],
+        ..row("jobset.x-k8s.io", "JobSet", &["spec.replicatedJobs[].template.spec.template"], "")
+    },
+    job("PyTorchJob", &["spec.pytorchReplicaSpecs{}.template"], &["spec.pytorchReplicaSpecs{}.replicas"]),
+    job("TFJob", &["spec.tfReplicaSpecs{}.template"], &["spec.tfReplicaSpecs{}.replicas"]),
+    job("XGBoostJob", &["spec.xgbReplicaSpecs{}.template"], &["spec.xgbReplicaSpecs{}.replicas"]),
+    job("PaddleJob", &["spec.paddleReplicaSpecs{}.template"], &["spec.paddleReplicaSpecs{}.replicas"]),
+    job("JAXJob", &["spec.jaxReplicaSpecs{}.template"], &["spec.jaxReplicaSpecs{}.replicas"]),
+    job("MPIJob", &["spec.mpiReplicaSpecs{}.template"], &["spec.mpiReplicaSpecs{}.replicas"]),
     row("ray.io", "RayCluster", &["spec.headGroupSpec.template", "spec.workerGroupSpecs[].template"], ""),
     row(
         "ray.io",
@@ -77,7 +94,7 @@ pub const KINDS: &[Kind] = &[
         &["spec.rayClusterConfig.headGroupSpec.template", "spec.rayClusterConfig.workerGroupSpecs[].template"],
         "",
     ),
-    row("batch.volcano.sh", "Job", &["spec.tasks[].template"], ""),
+    Kind { pods: &["spec.tasks[].replicas"], ..row("batch.volcano.sh", "Job", &["spec.tasks[].template"], "") },
     row("serving.knative.dev", "Service", &["spec.template"], ""),
     row("serving.knative.dev", "Configuration", &["spec.template"], ""),
     Kind {
@@ -230,6 +247,7 @@ impl Readable {
     fn one(&mut self, object: &Value, identity: &Identity) {
         let Some(row) = kind_of(&identity.api_version, &identity.kind) else { return };
         let replicas = if row.replicas.is_empty() { None } else { at(object, row.replicas).and_then(Value::as_u64) };
+        let first = self.templates.len();
         for pattern in row.paths {
             let mut found = Vec::new();
             follow(object, pattern, String::new(), &mut found);
@@ -245,7 +263,26 @@ impl Readable {
                 }
             }
         }
+        let pods = pods(object, row, self.templates.get(first..).unwrap_or_default());
+        self.templates.iter_mut().skip(first).for_each(|template| template.pod.pods = pods);
     }
+}
+
+/// How many pods with GPUs work on the object's job together.
+fn pods(object: &Value, row: &Kind, templates: &[Template]) -> Option<u64> {
+    let together = row.together.is_none_or(|(path, value)| at(object, path).and_then(Value::as_str) == Some(value));
+    if row.pods.is_empty() || !together {
+        return None;
+    }
+    let mut counts = Vec::new();
+    row.pods.iter().for_each(|pattern| follow(object, pattern, String::new(), &mut counts));
+    let of = |template: &Template| {
+        let beside = |path: &String| path.rsplit_once('.').is_some_and(|(parent, _)| template.path.starts_with(parent));
+        let factors = counts.iter().filter(|(path, _)| beside(path)).filter_map(|(_, count)| count.as_u64());
+        factors.fold(1, u64::saturating_mul)
+    };
+    let with_gpus = templates.iter().filter(|template| template.pod.containers().any(|c| gpus::request(c).is_some()));
+    Some(with_gpus.map(of).fold(0, u64::saturating_add)).filter(|pods| *pods > 0)
 }
 
 /// Kind, namespace, name and path, for messages.

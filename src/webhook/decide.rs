@@ -43,8 +43,12 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
         Ok(templates) => templates,
         Err(problem) => return unreadable(request, &policy, usual, &problem),
     };
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: snapshot.known_inventory(), policy: &policy };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        inventory: snapshot.known_inventory(),
+        policy: &policy,
+        config_maps: None,
+    };
     let mut judged = Judged::default();
     for template in &templates {
         judged.add(template, &asked, &environment);

@@ -65,8 +65,12 @@ fn refresh(app: &App) {
         workloads.entry((&pod.template.namespace, &pod.workload)).or_insert(pod);
     }
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: snapshot.known_inventory(), policy: &policy };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        inventory: snapshot.known_inventory(),
+        policy: &policy,
+        config_maps: None,
+    };
     let mut figures = Vec::new();
     let mut dropped = 0;
     for pod in workloads.into_values() {

@@ -3,128 +3,23 @@
 //! What cannot be known (command substitution, a variable from a Secret, an unset variable that the image may set) stays
 //! in the word as a mark, so that only the setting that it belongs to becomes unknown.
 
-use std::collections::BTreeMap;
+mod env;
+mod heredoc;
 
-use crate::spec::pod::Container;
+use self::env::MAX_VALUE;
+pub(super) use self::env::{Env, Var, is_known, mark, written};
+use self::heredoc::Heredoc;
 
-/// Opens a mark; the text up to [`CLOSE`] is what was written. Private-use characters: no command line holds them.
-const OPEN: char = '\u{E000}';
-const CLOSE: char = '\u{E001}';
 /// Longest script that is read, bytes: a Kubernetes object holds at most 1.5 MiB.
 const LONGEST: usize = 512 * 1024;
 /// Most words of one container's command lines.
 const MAX_WORDS: usize = 20_000;
-/// Longest value after expansion: `$(A)$(A)` over and over must not grow without bound.
-const MAX_VALUE: usize = 64 * 1024;
-
 /// Commands that assign variables.
 const EXPORTS: &[&str] = &["export", "declare", "local", "readonly"];
 /// Words that open a block whose commands may not run, or not once.
 const OPENING: &[&str] = &["if", "case", "for", "while", "until"];
 /// Words that close one.
 const CLOSING: &[&str] = &["fi", "esac", "done"];
-
-/// A word that cannot be known, as it was written.
-pub(super) fn mark(written: &str) -> String {
-    format!("{OPEN}{written}{CLOSE}")
-}
-
-/// Whether every character of the word is known.
-pub(super) fn is_known(word: &str) -> bool {
-    !word.contains(OPEN)
-}
-
-/// The word as it was written, for messages.
-pub(super) fn written(word: &str) -> String {
-    word.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect()
-}
-
-/// What is known of a variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Var<'a> {
-    /// Its value.
-    Known(&'a str),
-    /// Set, or possibly set, to something that is not seen here.
-    Unknown,
-    /// Not set by the pod.
-    Unset,
-}
-
-/// The variables that a command sees.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Env {
-    /// Values; `None` where the value comes from elsewhere.
-    vars: BTreeMap<String, Option<String>>,
-    /// Whole ConfigMaps or Secrets are imported.
-    open: bool,
-    /// `$@`, `$1`...
-    positional: Vec<String>,
-}
-
-impl Env {
-    /// The container's own environment; values may refer to earlier ones.
-    pub(super) fn of(container: &Container) -> Self {
-        let mut env = Self { open: container.env_from, ..Self::default() };
-        for var in &container.env {
-            let value = match (&var.value, var.from_elsewhere) {
-                (_, true) => None,
-                (Some(value), false) => Some(env.expand(value)).filter(|value| is_known(value)),
-                (None, false) => Some(String::new()),
-            };
-            env.vars.insert(var.name.clone(), value);
-        }
-        env
-    }
-
-    /// What is known of a variable.
-    pub(super) fn get(&self, name: &str) -> Var<'_> {
-        match self.vars.get(name) {
-            Some(Some(value)) => Var::Known(value),
-            Some(None) => Var::Unknown,
-            None if self.open => Var::Unknown,
-            None => Var::Unset,
-        }
-    }
-
-    /// The name is not listed: it could only come from an imported ConfigMap or Secret.
-    pub(super) fn is_imported_only(&self, name: &str) -> bool {
-        !self.vars.contains_key(name)
-    }
-
-    /// Variables with a value that is seen here.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.vars.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
-    }
-
-    /// Kubernetes' own expansion: `$(NAME)`, `$$` for a dollar sign; a name that is not set stays as it is.
-    pub(super) fn expand(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            let (before, from) = rest.split_at(at);
-            out.push_str(before);
-            if let Some(after) = from.strip_prefix("$$") {
-                out.push('$');
-                rest = after;
-            } else if let Some((name, after)) = from.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
-                match self.get(name) {
-                    Var::Known(value) => out.push_str(value),
-                    Var::Unknown => out.push_str(&mark(&format!("$({name})"))),
-                    Var::Unset => out.extend(["$(", name, ")"]),
-                }
-                rest = after;
-            } else {
-                out.push('$');
-                rest = from.get(1..).unwrap_or_default();
-            }
-            if out.len() > MAX_VALUE.max(text.len()) {
-                return mark("a value that is too long");
-            }
-        }
-        out.push_str(rest);
-        out
-    }
-}
 
 /// The commands of a script, in order, and the environment after its assignments.
 ///
@@ -154,10 +49,16 @@ struct Parser {
     begun: bool,
     /// The next word belongs to a redirection.
     redirected: bool,
-    /// Delimiters of here-documents whose bodies follow the line.
-    heredocs: Vec<String>,
-    /// The next word is the delimiter of a here-document.
-    heredoc_next: bool,
+    /// Part of the word was quoted.
+    quoted: bool,
+    /// Here-documents whose bodies follow the line.
+    heredocs: Vec<Heredoc>,
+    /// The next word is the delimiter of a here-document; of one that is indented by tabs (`<<-`).
+    heredoc_next: Option<bool>,
+    /// The next word is the file that the command writes; whether it adds to it.
+    output_next: Option<bool>,
+    /// The file that the command writes; whether it adds to it.
+    output: Option<(String, bool)>,
     total: usize,
     /// Open `if`, `case`, `for`, `while` and `until`.
     blocks: usize,
@@ -187,7 +88,7 @@ impl Parser {
                 '#' if !self.begun => self.comment(),
                 '\n' => {
                     self.end_command();
-                    self.skip_heredocs();
+                    self.read_heredocs();
                 }
                 c if c.is_whitespace() => self.end_word(),
                 '&' if self.peek(0) == Some('>') => self.end_word(),
@@ -218,6 +119,7 @@ impl Parser {
     }
 
     fn escape(&mut self) {
+        self.quoted = true;
         match self.next() {
             Some('\n') | None => {}
             Some('\r') if self.peek(0) == Some('\n') => self.at += 1,
@@ -226,7 +128,7 @@ impl Parser {
     }
 
     fn single_quoted(&mut self) -> Result<(), String> {
-        self.begun = true;
+        (self.begun, self.quoted) = (true, true);
         loop {
             match self.next() {
                 Some('\'') => return Ok(()),
@@ -237,7 +139,7 @@ impl Parser {
     }
 
     fn double_quoted(&mut self) -> Result<(), String> {
-        self.begun = true;
+        (self.begun, self.quoted) = (true, true);
         loop {
             match self.next() {
                 Some('"') => return Ok(()),
@@ -399,49 +301,14 @@ impl Parser {
         }
     }
 
-    fn redirect(&mut self, first: char) {
-        // `2>` names a descriptor, not a word.
-        if self.begun && !self.word.is_empty() && self.word.chars().all(|c| c.is_ascii_digit()) {
-            self.word.clear();
-            self.begun = false;
-        }
-        self.end_word();
-        let mut operator = String::from(first);
-        while let Some(c) = self.peek(0).filter(|c| matches!(c, '<' | '>' | '&' | '|')) {
-            operator.push(c);
-            self.at += 1;
-        }
-        self.heredoc_next = operator == "<<";
-        if self.heredoc_next && self.peek(0) == Some('-') {
-            self.at += 1;
-        }
-        self.redirected = true;
-    }
-
-    fn skip_heredocs(&mut self) {
-        for delimiter in std::mem::take(&mut self.heredocs) {
-            while self.at < self.chars.len() {
-                let start = self.at;
-                while self.next().is_some_and(|c| c != '\n') {}
-                let line: String = self.chars.get(start..self.at).unwrap_or_default().iter().collect();
-                if line.trim() == delimiter {
-                    break;
-                }
-            }
-        }
-    }
-
     fn end_word(&mut self) {
         if !self.begun {
             return;
         }
         self.begun = false;
-        let word = std::mem::take(&mut self.word);
+        let (word, quoted) = (std::mem::take(&mut self.word), std::mem::take(&mut self.quoted));
         if std::mem::take(&mut self.redirected) {
-            if std::mem::take(&mut self.heredoc_next) {
-                self.heredocs.push(word);
-            }
-            return;
+            return self.redirected_to(word, quoted);
         }
         self.total += 1;
         self.words.push(word);
@@ -451,10 +318,12 @@ impl Parser {
         self.end_word();
         self.redirected = false;
         let words = std::mem::take(&mut self.words);
+        let output = self.output.take();
         if words.is_empty() {
             return;
         }
         let grammar = self.grammar(&words);
+        self.files(words.get(grammar..).unwrap_or_default(), output);
         let export = words.get(grammar).is_some_and(|word| EXPORTS.contains(&word.as_str()));
         let before = grammar + usize::from(export);
         let assignments = words.iter().skip(before).map_while(|word| assignment(word)).count();
