@@ -36,7 +36,7 @@ const FLAGS: &[Flag] = &[
         Effect::Unread("the draft model's memory is not estimated"),
     ),
     flag(&["--nnodes"], Effect::Keep),
-    flag(&["--config"], Effect::Call(|reader, _| doubt(reader, "arguments", "arguments in a file are not read"))),
+    flag(&["--config"], Effect::File),
     flag(
         &["--json-model-override-args"],
         Effect::Call(|reader, _| doubt(reader, "model", "changes the model's config in ways that are not read")),

@@ -7,20 +7,22 @@ const FLAGS: &[Flag] = &[
     flag(&["--model"], Effect::Set("model")),
     flag(&["--tensor-parallel-size", "--tp-size"], Effect::Set("parallelism.tensor")),
     flag(&["--pipeline-parallel-size", "--pp-size"], Effect::Set("parallelism.pipeline")),
-    flag(&["--expert-parallel-size", "--ep-size"], Effect::Set("parallelism.expert")),
+    flag(&["--expert-parallel-size", "--ep-size", "--moe-expert-parallel-size"], Effect::Set("parallelism.expert")),
     flag(&["--context-parallel-size", "--cp-size"], Effect::Set("parallelism.context")),
     flag(&["--max-batch-size"], Effect::Set("engine.maxNumSeqs")),
     flag(&["--max-num-tokens"], Effect::Set("engine.maxNumBatchedTokens")),
     flag(&["--max-seq-len"], Effect::Set("contextLength")),
-    flag(&["--kv-cache-free-gpu-memory-fraction", "--free-gpu-memory-fraction"], Effect::Set("engine.memoryFraction")),
-    flag(&["--kv-cache-dtype"], Effect::Map("kvCacheDtype", kv_dtype)),
     flag(
-        &["--extra-llm-api-options", "--config"],
-        Effect::Call(|reader, _| {
-            reader.unread("options in a file are not read");
-            reader.draft.out.unknown_fields.insert("arguments");
-        }),
+        &[
+            "--kv-cache-free-gpu-memory-fraction",
+            "--free-gpu-memory-fraction",
+            "--kv-cache-config.free-gpu-memory-fraction",
+        ],
+        Effect::Set("engine.memoryFraction"),
     ),
+    flag(&["--kv-cache-dtype", "--kv-cache-config.dtype"], Effect::Map("kvCacheDtype", kv_dtype)),
+    // The file is stronger than the arguments.
+    flag(&["--extra-llm-api-options", "--config"], Effect::FileOver),
     flag(
         &["--backend", "--host", "--port", "--tokenizer", "--max-beam-width", "--gpus-per-node", "--log-level"],
         Effect::Skip,

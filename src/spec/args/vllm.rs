@@ -46,7 +46,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--num-speculative-tokens"], Effect::Skip),
     flag(&["--hf-overrides"], Effect::Call(hf_overrides)),
     flag(&["--hf-config-path"], Effect::Call(other_config)),
-    flag(&["--config"], Effect::Call(config_file)),
+    flag(&["--config"], Effect::File),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
     flag(
         &["--disable-hybrid-kv-cache-manager"],
@@ -189,11 +189,6 @@ fn hf_overrides(reader: &mut Reader<'_>, text: &str) {
 fn other_config(reader: &mut Reader<'_>, _path: &str) {
     reader.unread("the model's config is taken from elsewhere");
     reader.draft.out.unknown_fields.insert("model");
-}
-
-fn config_file(reader: &mut Reader<'_>, _path: &str) {
-    reader.unread("arguments in a file are not read");
-    reader.draft.out.unknown_fields.insert("arguments");
 }
 
 fn runner(reader: &mut Reader<'_>, value: &str) {
