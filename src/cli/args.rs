@@ -62,7 +62,7 @@ impl Command {
     pub(super) fn format(&self) -> Format {
         match self {
             Self::Estimate(args) => args.output.format,
-            Self::Check(args) => args.output.format,
+            Self::Check(args) => args.output.of_errors(),
             Self::Models(args) | Self::Gpus(args) => args.output.format,
             Self::Plot { .. } | Self::Schema | Self::Completions(_) => Format::Table,
             #[cfg(feature = "webhook")]

@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::OutputArgs;
 use super::capacity::{self, Capacity};
 use super::documents::{self, Document, Problem};
 use super::error::{Failure, code};
 use super::exit::Exit;
 use super::manifests;
 use super::output::{self, Format};
-use super::render::table;
+use super::render::{junit, sarif, table};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
@@ -32,6 +31,7 @@ Examples:
   vramguard check -f examples/ --nodes examples/nodes.yaml
   helm template ./chart | vramguard check -f - --nodes nodes.yaml -o json
   kubectl get pods,deployments -A -o yaml | vramguard check -f - --cluster --strict
+  vramguard check -f deploy/ --nodes nodes.yaml -o sarif > vramguard.sarif
 
 Exit codes: 0 everything fits, 1 something is denied, 2 bad input, 3 only warnings (with --strict)";
 
@@ -59,8 +59,36 @@ pub(super) struct CheckArgs {
     /// Exit with 3 if there are warnings
     #[arg(long)]
     pub strict: bool,
-    #[command(flatten)]
-    pub output: OutputArgs,
+    /// Table for people; JSON or YAML for programs; SARIF or JUnit for CI
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: CheckFormat,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// What is denied or warned of, for code hosts to show beside the lines.
+    Sarif,
+    /// A test case a workload, for CI systems to list.
+    Junit,
+}
+
+impl CheckFormat {
+    /// The format for errors of the command itself.
+    pub(super) const fn of_errors(self) -> Format {
+        match self {
+            Self::Table | Self::Sarif | Self::Junit => Format::Table,
+            Self::Json => Format::Json,
+            Self::Yaml => Format::Yaml,
+        }
+    }
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
@@ -81,7 +109,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
     }
-    checked.print(args.output.format)?;
+    checked.print(args.output)?;
     Ok(if checked.problems.is_empty() {
         Exit::of(checked.reports.iter().map(|report| report.decision), args.strict)
     } else {
@@ -153,7 +181,7 @@ impl Checked {
             message: error.to_string(),
         }));
         self.config_maps.collect(&document.value);
-        let sourced = templates.into_iter().map(|found| (source(file, document.index, found.object), found.pod));
+        let sourced = templates.into_iter().map(|found| (source(file, document, found.object), found.pod));
         self.found.extend(sourced);
     }
 
@@ -180,7 +208,7 @@ impl Checked {
         }
     }
 
-    fn print(&mut self, format: Format) -> Result<(), Failure> {
+    fn print(&mut self, format: CheckFormat) -> Result<(), Failure> {
         for note in self.notes.iter().take(NOTE_LIMIT) {
             output::complain(&format!("note: {note}\n"));
         }
@@ -190,7 +218,9 @@ impl Checked {
         let mut result = CheckResult::new(std::mem::take(&mut self.reports));
         result.errors = self.problems.iter().map(view).collect();
         match format {
-            Format::Table => {
+            CheckFormat::Sarif => output::document(&sarif::document(&result), Format::Json)?,
+            CheckFormat::Junit => output::bytes(junit::document(&result).as_bytes())?,
+            CheckFormat::Table => {
                 output::text(&table::check(&result))?;
                 for problem in &self.problems {
                     output::complain(&format!("error: {problem}\n"));
@@ -198,18 +228,19 @@ impl Checked {
             }
             format if result.results.is_empty() && !self.problems.is_empty() => {
                 let all: Vec<String> = self.problems.iter().map(Problem::to_string).collect();
-                Failure::new(code::BAD_INPUT, all.join("; ")).print(format);
+                Failure::new(code::BAD_INPUT, all.join("; ")).print(format.of_errors());
             }
-            format => output::document(&result, format)?,
+            format => output::document(&result, format.of_errors())?,
         }
         self.reports = result.results;
         Ok(())
     }
 }
 
-fn source(file: &str, document: usize, object: kinds::Identity) -> Source {
+fn source(file: &str, document: &Document, object: kinds::Identity) -> Source {
     let kinds::Identity { kind, namespace, name, .. } = object;
-    Source { file: Some(file.to_owned()), document: Some(document), kind, namespace, name, container: String::new() }
+    let (index, line) = (Some(document.index), Some(document.line));
+    Source { file: Some(file.to_owned()), document: index, line, kind, namespace, name, container: String::new() }
 }
 
 /// A file that could not be read at all: its message names it.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::spec::gpus;
 use crate::spec::nodes::{NodeMetadata, NodeSpec, NodeStatus, NodeView};
-use crate::spec::pod::{Owner, PodSpec, PodTemplate};
+use crate::spec::pod::{Owner, PodSpec, PodTemplate, ReplicaPods};
 
 /// What our annotations begin with.
 const OURS: &str = "vramguard.io/";
@@ -113,7 +113,7 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         has_annotations: !annotations.is_empty(),
         annotations,
         controller,
-        pods: None,
+        replica_pods: ReplicaPods::Unsaid,
         spec: pod.spec,
     };
     let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());

@@ -84,6 +84,9 @@ pub struct Source {
     /// Number of the document in the file, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<usize>,
+    /// Line of the document's first content in the file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// Kind of the object that the user wrote.
     pub kind: String,
     /// Namespace; empty when none is given.

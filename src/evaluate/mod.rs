@@ -90,7 +90,7 @@ pub fn evaluate_declaration(
     if declaration.unknown_fields.contains("model") {
         return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
     }
-    let checked = resolve::check_gpus(declaration, &workload, &source.kind)
+    let checked = resolve::check_gpus(declaration, &workload)
         .and_then(|()| resolve::check_model(declaration, &workload, environment.catalog));
     match checked {
         Ok(note) => draft.notes.extend(note),

@@ -110,7 +110,11 @@ fn same_kind(stored: &Quantization, asked: &str) -> bool {
 
 /// GPUs that were requested without saying how they are used: servers spread the layers over them, trainers the data.
 fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &mut Vec<String>) {
-    let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
+    let of_pod = declaration.gpus.as_ref().map_or(1, |request| request.count);
+    let gpus = match workload.task {
+        Task::Training => of_pod.saturating_mul(declaration.replica_pods.unwrap_or(1)),
+        Task::Inference => of_pod,
+    };
     let split = &mut workload.parallelism;
     let said = declaration.origins.keys().any(|field| field.starts_with("parallelism"));
     if gpus <= 1 || gpus > crate::estimate::parallel::MAX_DEGREE {
@@ -121,8 +125,11 @@ fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &
             let model_ranks = split.tensor.saturating_mul(split.pipeline).saturating_mul(split.context).max(1);
             split.data = (gpus / model_ranks).max(1);
             if split.data > 1 && !matches!(workload.training.sharding, None | Some(Sharding::None | Sharding::Ddp)) {
-                notes
-                    .push(format!("states are assumed to be sharded over the pod's {} data-parallel GPUs", split.data));
+                let whose = if gpus > of_pod { "job" } else { "pod" };
+                notes.push(format!(
+                    "states are assumed to be sharded over the {whose}'s {} data-parallel GPUs",
+                    split.data
+                ));
             }
         }
         Task::Inference if !declaration.engine_named && !said => {
@@ -137,17 +144,12 @@ fn spread_over_gpus(declaration: &Declaration, workload: &mut Workload, notes: &
     }
 }
 
-/// Objects whose pods hold a replica together.
-const GROUPS: &[&str] =
-    &["LeaderWorkerSet", "RayCluster", "RayJob", "RayService", "LLMInferenceService", "PodCliqueSet", "MPIJob"];
-
 /// Parallelism against the pod's GPUs: tensor parallelism leaves a pod only where something ties pods together.
-pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload, kind: &str) -> Result<(), Problem> {
+pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Result<(), Problem> {
     let Some(request) = &declaration.gpus else { return Ok(()) };
     let tensor = workload.parallelism.tensor;
     let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
-    let grouped = declaration.spans_pods || GROUPS.contains(&kind);
-    if by_engine && tensor > request.count && workload.task == Task::Inference && !grouped {
+    if by_engine && tensor > request.count && workload.task == Task::Inference && !declaration.spans_pods {
         return Err(problem(
             Verdict::ParallelismMismatch,
             format!(

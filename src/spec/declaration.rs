@@ -83,6 +83,8 @@ pub struct Declaration {
     pub origins: BTreeMap<&'static str, Origin>,
     /// The replica spans several pods (Ray, LeaderWorkerSet, `--nnodes`): its degrees may exceed one pod's GPUs.
     pub spans_pods: bool,
+    /// Pods of the replica, where their number is known; this one is counted.
+    pub replica_pods: Option<u64>,
     /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
     pub gpus: Option<GpuRequest>,
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::files::{ConfigMaps, Files};
 use super::gpus;
 use super::numbers::shown;
-use super::pod::{Container, PodTemplate};
+use super::pod::{Container, PodTemplate, ReplicaPods};
 use super::suggest::did_you_mean;
 
 /// What the pod's containers run: those that request GPUs or are named by `vramguard.io/container`, else the first
@@ -49,11 +49,25 @@ fn target(pod: &PodTemplate) -> Result<Option<&Container>, SpecError> {
 }
 
 /// Labels and variables of groups of pods that serve one replica together.
-const GROUP_LABELS: &[&str] = &["leaderworkerset.sigs.k8s.io/", "ray.io/", "grove.io/"];
+const GROUP_LABELS: &[&str] = &["leaderworkerset.sigs.k8s.io/", "ray.io/", "grove.io/", "jobset.sigs.k8s.io/"];
 const GROUP_VARIABLES: &[&str] = &["LWS_", "RAY_"];
+/// Written on the pods of a LeaderWorkerSet: how many of them are one group.
+const GROUP_SIZE: &str = "leaderworkerset.sigs.k8s.io/size";
+
+/// Pods of the replica, where their number is known.
+fn replica_pods(pod: &PodTemplate) -> Option<u64> {
+    match pod.replica_pods {
+        ReplicaPods::Known(pods) => Some(pods),
+        ReplicaPods::Several => None,
+        ReplicaPods::Unsaid => pod.annotations.get(GROUP_SIZE).and_then(|size| size.parse().ok()),
+    }
+}
 
 /// The pod is one of a group, or starts Ray.
 fn spans_pods(pod: &PodTemplate, container: &Container) -> bool {
+    if pod.replica_pods == ReplicaPods::Several || replica_pods(pod).is_some_and(|pods| pods > 1) {
+        return true;
+    }
     let labelled = pod.labels.keys().any(|key| GROUP_LABELS.iter().any(|group| key.starts_with(group)));
     let variable = container.env.iter().any(|env| GROUP_VARIABLES.iter().any(|prefix| env.name.starts_with(prefix)));
     let mut words = container.command.iter().chain(&container.args);
@@ -71,6 +85,7 @@ fn one(
     draft.out.container.clone_from(&container.name);
     draft.out.gpus = gpus::request(container);
     draft.out.spans_pods = spans_pods(pod, container);
+    draft.out.replica_pods = replica_pods(pod);
     annotations::read_control(&pod.annotations, &mut draft)?;
     if target.is_some_and(|target| std::ptr::eq(target, container)) {
         annotations::read(&pod.annotations, &mut draft)?;
@@ -81,9 +96,18 @@ fn one(
             ));
         }
     }
-    args::read(container, &Surroundings { files: Files::of(pod, container, maps), pods: pod.pods }, &mut draft);
+    args::read(
+        container,
+        &Surroundings { files: Files::of(pod, container, maps), pods: replica_pods(pod) },
+        &mut draft,
+    );
+    if let Some((model, by)) = downloads::model(pod) {
+        draft.downloaded(model, by);
+    }
     Ok(draft.finish())
 }
+
+mod downloads;
 
 #[cfg(test)]
 mod tests;

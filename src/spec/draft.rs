@@ -128,10 +128,23 @@ impl Draft {
         Ok(())
     }
 
+    /// An init container fetches a model: it is the one that an engine serves from a folder, or without a name.
+    pub(super) fn downloaded(&mut self, model: String, by: &str) {
+        let described = self.model.profile.is_some() || self.model.config.is_some() || self.model.parameters.is_some();
+        let served = self.model.name.as_deref();
+        let engine = self.out.engine_named || self.out.task.is_some() || served.is_some();
+        if described || !engine || served.is_some_and(|name| !is_path(name)) {
+            return;
+        }
+        let shown = super::numbers::shown(&model);
+        self.out.notes.push(format!("the model is taken to be {shown}, which init container \"{by}\" fetches"));
+        self.model.name = Some(model);
+        self.out.origins.insert("model", Origin::Inferred);
+    }
+
     /// A path says nothing about which model lies there, so only two names can contradict each other; whether they do is
     /// for whoever knows the models' sizes.
     fn model_conflict(&mut self, ours: &str, theirs: &str) {
-        let is_path = |name: &str| name.starts_with(['/', '.', '~']) || name.contains("://");
         if !is_path(ours) && !is_path(theirs) && !ours.eq_ignore_ascii_case(theirs) {
             self.out.argument_model = Some(theirs.to_owned());
         }
@@ -204,4 +217,9 @@ impl Draft {
     pub(super) fn error(location: impl Into<String>, problem: impl Into<String>) -> SpecError {
         SpecError { location: location.into(), problem: problem.into() }
     }
+}
+
+/// A folder or an address, which says nothing about the model in it.
+fn is_path(name: &str) -> bool {
+    name.starts_with(['/', '.', '~']) || name.contains("://")
 }

@@ -1,116 +1,20 @@
-//! Which objects carry pod templates, and where: one table, so that a further kind is a further row.
+//! Pod templates of Kubernetes objects: which kinds carry them is a [table](KINDS), other kinds are searched for what
+//! looks like one.
+
+mod discover;
+mod made;
+mod paths;
+mod pods;
+mod table;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::paths::{at, follow};
+pub use self::table::{KINDS, Kind, Part, Shape};
 use super::declaration::SpecError;
 use super::draft::Draft;
-use super::gpus;
-use super::pod::{PodTemplate, or_default};
-
-/// What lies at the end of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// `metadata` and `spec` of a pod.
-    PodTemplate,
-    /// The pod's `spec` alone.
-    PodSpec,
-}
-
-/// A kind that carries pod templates.
-#[derive(Debug, Clone, Copy)]
-pub struct Kind {
-    /// API group; empty for the core. Any version of it counts.
-    pub group: &'static str,
-    /// Kind.
-    pub kind: &'static str,
-    /// Paths to the templates, dotted; `[]` steps into every item of a list, `{}` into every value of a map, an empty
-    /// path is the object itself.
-    pub paths: &'static [&'static str],
-    /// What lies there.
-    pub shape: Shape,
-    /// Path to the number of replicas; empty without.
-    pub replicas: &'static str,
-    /// Paths to numbers of pods whose product is how many a template makes, where its pods work on one job together.
-    pub pods: &'static [&'static str],
-    /// Path and value without which they do not.
-    pub together: Option<(&'static str, &'static str)>,
-}
-
-const fn row(group: &'static str, kind: &'static str, paths: &'static [&'static str], replicas: &'static str) -> Kind {
-    Kind { group, kind, paths, shape: Shape::PodTemplate, replicas, pods: &[], together: None }
-}
-
-/// A job of one kind of pods for each role.
-const fn job(kind: &'static str, paths: &'static [&'static str], pods: &'static [&'static str]) -> Kind {
-    Kind { pods, ..row("kubeflow.org", kind, paths, "") }
-}
-
-/// Every kind that is read.
-pub const KINDS: &[Kind] = &[
-    row("", "Pod", &[""], ""),
-    row("", "PodTemplate", &["template"], ""),
-    row("", "ReplicationController", &["spec.template"], "spec.replicas"),
-    row("apps", "Deployment", &["spec.template"], "spec.replicas"),
-    row("apps", "ReplicaSet", &["spec.template"], "spec.replicas"),
-    row("apps", "StatefulSet", &["spec.template"], "spec.replicas"),
-    row("apps", "DaemonSet", &["spec.template"], ""),
-    Kind {
-        pods: &["spec.parallelism"],
-        together: Some(("spec.completionMode", "Indexed")),
-        ..row("batch", "Job", &["spec.template"], "spec.parallelism")
-    },
-    row("batch", "CronJob", &["spec.jobTemplate.spec.template"], "spec.jobTemplate.spec.parallelism"),
-    row(
-        "leaderworkerset.x-k8s.io",
-        "LeaderWorkerSet",
-        &["spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"],
-        "spec.replicas",
-    ),
-    Kind {
-        pods: &["spec.replicatedJobs[].replicas", "spec.replicatedJobs[].template.spec.parallelism"],
-        ..row("jobset.x-k8s.io", "JobSet", &["spec.replicatedJobs[].template.spec.template"], "")
-    },
-    job("PyTorchJob", &["spec.pytorchReplicaSpecs{}.template"], &["spec.pytorchReplicaSpecs{}.replicas"]),
-    job("TFJob", &["spec.tfReplicaSpecs{}.template"], &["spec.tfReplicaSpecs{}.replicas"]),
-    job("XGBoostJob", &["spec.xgbReplicaSpecs{}.template"], &["spec.xgbReplicaSpecs{}.replicas"]),
-    job("PaddleJob", &["spec.paddleReplicaSpecs{}.template"], &["spec.paddleReplicaSpecs{}.replicas"]),
-    job("JAXJob", &["spec.jaxReplicaSpecs{}.template"], &["spec.jaxReplicaSpecs{}.replicas"]),
-    job("MPIJob", &["spec.mpiReplicaSpecs{}.template"], &["spec.mpiReplicaSpecs{}.replicas"]),
-    row("ray.io", "RayCluster", &["spec.headGroupSpec.template", "spec.workerGroupSpecs[].template"], ""),
-    row(
-        "ray.io",
-        "RayJob",
-        &[
-            "spec.rayClusterSpec.headGroupSpec.template",
-            "spec.rayClusterSpec.workerGroupSpecs[].template",
-            "spec.submitterPodTemplate",
-        ],
-        "",
-    ),
-    row(
-        "ray.io",
-        "RayService",
-        &["spec.rayClusterConfig.headGroupSpec.template", "spec.rayClusterConfig.workerGroupSpecs[].template"],
-        "",
-    ),
-    Kind { pods: &["spec.tasks[].replicas"], ..row("batch.volcano.sh", "Job", &["spec.tasks[].template"], "") },
-    row("serving.knative.dev", "Service", &["spec.template"], ""),
-    row("serving.knative.dev", "Configuration", &["spec.template"], ""),
-    Kind {
-        shape: Shape::PodSpec,
-        ..row(
-            "serving.kserve.io",
-            "LLMInferenceService",
-            &["spec.template", "spec.worker", "spec.prefill.template", "spec.prefill.worker"],
-            "spec.replicas",
-        )
-    },
-    Kind {
-        shape: Shape::PodSpec,
-        ..row("grove.io", "PodCliqueSet", &["spec.template.cliques[].spec.podSpec"], "spec.replicas")
-    },
-];
+use super::pod::{PodTemplate, ReplicaPods, or_default};
 
 /// Deepest nesting of lists in lists.
 const MAX_LISTS: usize = 4;
@@ -189,7 +93,7 @@ pub fn identity(object: &Value) -> Result<Identity, SpecError> {
     Ok(Identity { api_version: head.api_version, kind: head.kind, namespace, name })
 }
 
-/// Every pod template of an object, lists included. An object of another kind carries none.
+/// Every pod template of an object, lists included; of an object of a kind that is not known, what looks like one.
 ///
 /// # Errors
 /// When the object, or the first malformed item of a list, cannot be read; the error names object and path.
@@ -245,44 +149,49 @@ impl Readable {
     }
 
     fn one(&mut self, object: &Value, identity: &Identity) {
-        let Some(row) = kind_of(&identity.api_version, &identity.kind) else { return };
+        let Some(row) = kind_of(&identity.api_version, &identity.kind) else {
+            for (path, shape, value) in discover::templates(object) {
+                self.add(identity, path, None, ReplicaPods::Unsaid, decode(value, shape));
+            }
+            return;
+        };
         let replicas = if row.replicas.is_empty() { None } else { at(object, row.replicas).and_then(Value::as_u64) };
-        let first = self.templates.len();
-        for pattern in row.paths {
-            let mut found = Vec::new();
-            follow(object, pattern, String::new(), &mut found);
-            for (path, value) in found {
-                match decode(value, row.shape) {
-                    Ok(mut pod) => {
-                        if pod.namespace.is_empty() {
-                            pod.namespace.clone_from(&identity.namespace);
-                        }
-                        self.templates.push(Template { object: identity.clone(), path, replicas, pod });
-                    }
-                    Err(problem) => self.problems.push(Draft::error(place(identity, &path), problem)),
-                }
+        for part in row.parts {
+            for (path, value) in follow(object, part.path) {
+                let decoded = match part.shape {
+                    Shape::Made(make) => match make(value, object) {
+                        Some(template) => decode(&template, Shape::PodTemplate),
+                        None => continue,
+                    },
+                    shape => decode(value, shape),
+                };
+                let pods = (row.pods)(object, &path);
+                self.add(identity, path, replicas, pods, decoded);
             }
         }
-        let pods = pods(object, row, self.templates.get(first..).unwrap_or_default());
-        self.templates.iter_mut().skip(first).for_each(|template| template.pod.pods = pods);
     }
-}
 
-/// How many pods with GPUs work on the object's job together.
-fn pods(object: &Value, row: &Kind, templates: &[Template]) -> Option<u64> {
-    let together = row.together.is_none_or(|(path, value)| at(object, path).and_then(Value::as_str) == Some(value));
-    if row.pods.is_empty() || !together {
-        return None;
+    fn add(
+        &mut self,
+        identity: &Identity,
+        path: String,
+        replicas: Option<u64>,
+        pods: ReplicaPods,
+        decoded: Result<PodTemplate, String>,
+    ) {
+        match decoded {
+            Ok(mut pod) => {
+                if pod.namespace.is_empty() {
+                    pod.namespace.clone_from(&identity.namespace);
+                }
+                if pods != ReplicaPods::Unsaid {
+                    pod.replica_pods = pods;
+                }
+                self.templates.push(Template { object: identity.clone(), path, replicas, pod });
+            }
+            Err(problem) => self.problems.push(Draft::error(place(identity, &path), problem)),
+        }
     }
-    let mut counts = Vec::new();
-    row.pods.iter().for_each(|pattern| follow(object, pattern, String::new(), &mut counts));
-    let of = |template: &Template| {
-        let beside = |path: &String| path.rsplit_once('.').is_some_and(|(parent, _)| template.path.starts_with(parent));
-        let factors = counts.iter().filter(|(path, _)| beside(path)).filter_map(|(_, count)| count.as_u64());
-        factors.fold(1, u64::saturating_mul)
-    };
-    let with_gpus = templates.iter().filter(|template| template.pod.containers().any(|c| gpus::request(c).is_some()));
-    Some(with_gpus.map(of).fold(0, u64::saturating_add)).filter(|pods| *pods > 0)
 }
 
 /// Kind, namespace, name and path, for messages.
@@ -308,43 +217,11 @@ fn inherit(item: &Value, list: &Identity, kind: &str) -> Result<Identity, SpecEr
 }
 
 fn decode(value: &Value, shape: Shape) -> Result<PodTemplate, String> {
-    match shape {
-        Shape::PodTemplate => PodTemplate::deserialize(value).map_err(|error| error.to_string()),
-        Shape::PodSpec => {
-            let spec = super::pod::PodSpec::deserialize(value).map_err(|error| error.to_string())?;
-            Ok(PodTemplate { spec, ..PodTemplate::default() })
-        }
+    if shape == Shape::PodSpec {
+        let spec = super::pod::PodSpec::deserialize(value).map_err(|error| error.to_string())?;
+        return Ok(PodTemplate { spec, ..PodTemplate::default() });
     }
-}
-
-/// The value at a plain dotted path.
-fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(object, |value, key| value.get(key))
-}
-
-/// Every value that a path pattern leads to, with its own path; absent and null ones are skipped.
-fn follow<'a>(value: &'a Value, pattern: &str, path: String, out: &mut Vec<(String, &'a Value)>) {
-    if value.is_null() {
-        return;
-    }
-    let (step, rest) = match pattern.split_once('.') {
-        Some((step, rest)) => (step, rest),
-        None => (pattern, ""),
-    };
-    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    if step.is_empty() {
-        out.push((path, value));
-    } else if let Some(key) = step.strip_suffix("[]") {
-        for (index, item) in value.get(key).and_then(Value::as_array).into_iter().flatten().enumerate() {
-            follow(item, rest, format!("{}[{index}]", join(key)), out);
-        }
-    } else if let Some(key) = step.strip_suffix("{}") {
-        for (name, item) in value.get(key).and_then(Value::as_object).into_iter().flatten() {
-            follow(item, rest, format!("{}.{name}", join(key)), out);
-        }
-    } else if let Some(inner) = value.get(step) {
-        follow(inner, rest, join(step), out);
-    }
+    PodTemplate::deserialize(value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -31,10 +31,22 @@ pub struct PodTemplate {
     pub has_annotations: bool,
     /// The object that made the pod (`controller: true`), if any.
     pub controller: Option<Owner>,
-    /// Pods that work on one job together, where the object that carries the template says so.
-    pub pods: Option<u64>,
+    /// Pods that hold one copy of the model together, as far as the object that carries the template says so.
+    pub replica_pods: ReplicaPods,
     /// What the pod runs and where it may.
     pub spec: PodSpec,
+}
+
+/// Pods of one replica of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplicaPods {
+    /// Nothing is said: one, unless the pod's own labels or arguments say otherwise.
+    #[default]
+    Unsaid,
+    /// So many, this one included.
+    Known(u64),
+    /// More than one, or a number that is only known at run time.
+    Several,
 }
 
 /// The controller of a pod.
@@ -296,7 +308,7 @@ impl<'de> Deserialize<'de> for PodTemplate {
             has_annotations: metadata.annotations.is_some(),
             annotations: metadata.annotations.unwrap_or_default(),
             controller: metadata.owner_references.into_iter().find(|owner| owner.controller),
-            pods: None,
+            replica_pods: ReplicaPods::Unsaid,
             spec,
         })
     }

@@ -58,8 +58,12 @@ fn pod(row: &Value) -> Value {
 
 fn report(pod: &Value, inventory: &Inventory) -> Report {
     let templates = vramguard::spec::kinds::templates(pod).unwrap();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(inventory), policy: &Policy::default() };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        inventory: Some(inventory),
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     evaluate(&templates.first().unwrap().pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 

@@ -102,3 +102,40 @@ fn without_nodes_the_need_is_still_told() {
     assert_eq!(run.code, 0, "{run}");
     assert!(run.stdout.contains("UNKNOWN_CAPACITY"), "{run}");
 }
+
+#[test]
+fn sarif_names_what_is_denied_and_where() {
+    let run = vramguard(&format!("{EXAMPLES} -o sarif"));
+    assert_eq!(run.code, 1, "{run}");
+    let document = run.json();
+    let results = document["runs"][0]["results"].as_array().unwrap();
+    let rules = document["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    assert!(results.iter().all(|result| rules.iter().any(|rule| rule["id"] == result["ruleId"])));
+    let denied = results.iter().find(|result| result["ruleId"] == "TOO_BIG").unwrap();
+    let place = &denied["locations"][0];
+    assert_eq!((&denied["level"], &place["logicalLocations"][0]["kind"]), (&"error".into(), &"resource".into()));
+    assert!(place["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap().starts_with("examples/"));
+    assert!(place["physicalLocation"]["region"]["startLine"].as_u64().unwrap() >= 1);
+    let bad = vramguard_bad_input("sarif").json();
+    assert_eq!(bad["runs"][0]["results"][0]["ruleId"], "UNREADABLE_INPUT");
+}
+
+#[test]
+fn junit_fails_what_is_denied() {
+    let run = vramguard(&format!("{EXAMPLES} -o junit"));
+    assert_eq!(run.code, 1, "{run}");
+    let counted = |what: &str| run.stdout.matches(what).count();
+    let attribute = |name: &str| {
+        let (_, rest) = run.stdout.split_once(&format!(" {name}=\"")).unwrap();
+        rest.split_once('"').unwrap().0.parse::<usize>().unwrap()
+    };
+    assert_eq!((attribute("tests"), attribute("failures")), (counted("<testcase "), counted("<failure ")));
+    assert!(counted("<failure type=\"TOO_BIG\"") > 0, "{run}");
+    assert!(vramguard_bad_input("junit").stdout.contains("<error message="));
+}
+
+fn vramguard_bad_input(format: &str) -> Run {
+    let run = check("kind: [", &format!("-o {format}"));
+    assert_eq!(run.code, 2, "{run}");
+    run
+}

@@ -4,6 +4,8 @@ pub(crate) mod bar;
 pub mod breakdown;
 pub mod chart;
 pub(crate) mod grid;
+pub(crate) mod junit;
+pub(crate) mod sarif;
 pub(crate) mod style;
 pub mod table;
 

@@ -109,3 +109,22 @@ fn control_annotations_reach_every_container() {
         assert_eq!((one.mode, one.rightsize), (Some(crate::decide::Mode::Warn), vec!["gpus"]));
     }
 }
+
+#[test]
+fn a_folder_holds_what_an_init_container_fetched() {
+    let spec = |model: &str| {
+        format!(
+            r#"{{"initContainers":[{{"name":"get","args":["hf://Qwen/Qwen3-8B","/mnt/models"]}}],
+            "containers":[{{"name":"c","image":"vllm/vllm-openai:v0.19.0","args":["--model={model}"],{GPU}}}]}}"#
+        )
+    };
+    let named = |model: &str| {
+        let declaration = annotated("{}", &spec(model)).remove(0).unwrap();
+        match declaration.model {
+            Some(ModelReference::Name(name)) => (name, declaration.notes.len()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(named("/mnt/models"), ("Qwen/Qwen3-8B".to_owned(), 1));
+    assert_eq!(named("meta-llama/Llama-3.1-8B"), ("meta-llama/Llama-3.1-8B".to_owned(), 0));
+}

@@ -144,3 +144,204 @@ fn a_malformed_item_loses_no_other() {
     let (found, problems) = readable(&typed);
     assert_eq!((found.len(), problems.len()), (1, 2));
 }
+
+/// The one declaration of an object's templates.
+fn declared(object: &Value) -> crate::spec::declaration::Declaration {
+    let templates = templates(object).unwrap();
+    let mut declared: Vec<_> = templates.iter().flat_map(|template| crate::spec::declare(&template.pod)).collect();
+    assert_eq!(declared.len(), 1, "{declared:#?}");
+    declared.remove(0).unwrap()
+}
+
+fn model_of(object: &Value) -> (String, u64, Option<u64>) {
+    let declaration = declared(object);
+    let Some(crate::spec::declaration::ModelReference::Name(name)) = declaration.model else {
+        panic!("no model: {declaration:#?}")
+    };
+    (name, declaration.parallelism.tensor, declaration.gpus.map(|gpus| gpus.count))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "written in place")]
+fn of(api: &str, kind: &str, spec: Value) -> Value {
+    json!({"apiVersion": api, "kind": kind, "metadata": {"name": "n", "namespace": "ns"}, "spec": spec})
+}
+
+fn gpus(count: &str) -> Value {
+    json!({"limits": {"nvidia.com/gpu": count}})
+}
+
+#[test]
+fn a_predictor_with_a_model_is_a_server() {
+    let service = of(
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+        json!({"predictor": {"minReplicas": 2, "nodeSelector": {"a": "b"}, "model": {
+            "modelFormat": {"name": "huggingface"}, "storageUri": "hf://Qwen/Qwen2.5-7B-Instruct",
+            "args": ["--max-model-len=8192"], "resources": gpus("1")}}}),
+    );
+    let templates = templates(&service).unwrap();
+    assert_eq!((templates[0].path.as_str(), templates[0].replicas), ("spec.predictor", Some(2)));
+    assert_eq!(templates[0].pod.spec.node_selector["a"], "b");
+    let container = &templates[0].pod.spec.containers[0];
+    assert_eq!(container.command, ["python", "-m", "huggingfaceserver"]);
+    assert_eq!(container.args, ["--max-model-len=8192", "--model_id=Qwen/Qwen2.5-7B-Instruct"]);
+    let own = of(
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+        json!({"predictor": {"containers": [{"name": "kserve-container", "image": "vllm/vllm-openai:v0.19.0",
+            "args": ["--model=Qwen/Qwen3-8B"], "resources": gpus("1")}]}}),
+    );
+    assert_eq!(model_of(&own), ("Qwen/Qwen3-8B".to_owned(), 1, Some(1)));
+}
+
+#[test]
+fn an_llm_service_serves_its_model_over_its_gpus() {
+    let service = of(
+        "serving.kserve.io/v1alpha1",
+        "LLMInferenceService",
+        json!({"model": {"uri": "hf://meta-llama/Llama-3.1-70B-Instruct", "name": "llama"},
+            "parallelism": {"tensor": 4}, "template": {"containers": [{"name": "main", "resources": gpus("4")}]}}),
+    );
+    assert_eq!(model_of(&service), ("meta-llama/Llama-3.1-70B-Instruct".to_owned(), 4, Some(4)));
+}
+
+#[test]
+fn a_serve_config_says_what_rays_workers_run() {
+    let config = "applications:\n- name: llm\n  import_path: ray.serve.llm:build_openai_app\n  args:\n    llm_configs:\n    - model_loading_config: {model_id: chat, model_source: Qwen/Qwen2.5-32B-Instruct}\n      engine_kwargs: {tensor_parallel_size: 2, max_model_len: 16384, enforce_eager: true}\n";
+    let service = of(
+        "ray.io/v1",
+        "RayService",
+        json!({"serveConfigV2": config, "rayClusterConfig": {
+            "headGroupSpec": {"template": {"spec": {"containers": [{"name": "head", "image": "rayproject/ray-llm:2.46.0"}]}}},
+            "workerGroupSpecs": [{"replicas": 1, "template": {"spec": {"containers": [
+                {"name": "worker", "image": "rayproject/ray-llm:2.46.0", "resources": gpus("2")}]}}}]}}),
+    );
+    let declaration = declared(&service);
+    assert_eq!(model_of(&service), ("Qwen/Qwen2.5-32B-Instruct".to_owned(), 2, Some(2)));
+    assert_eq!((declaration.context_length, declaration.engine.enforce_eager), (Some(16384), true));
+    assert!(declaration.spans_pods);
+    let mut broken = service;
+    broken["spec"]["serveConfigV2"] = json!("applications: [");
+    assert_eq!(templates(&broken).unwrap().len(), 2, "what cannot be read leaves the pods as they are");
+}
+
+#[test]
+fn steps_of_a_workflow_take_its_parameters() {
+    let workflow = |model: Value| {
+        of(
+            "argoproj.io/v1alpha1",
+            "Workflow",
+            json!({"arguments": {"parameters": [model]}, "templates": [{"name": "serve", "nodeSelector": {"a": "b"},
+                "container": {"image": "vllm/vllm-openai:v0.19.0", "resources": gpus("1"),
+                    "args": ["--model", "{{workflow.parameters.model}}"]}}, {"name": "dag", "dag": {}}]}),
+        )
+    };
+    let known = workflow(json!({"name": "model", "value": "Qwen/Qwen3-8B"}));
+    assert_eq!(model_of(&known), ("Qwen/Qwen3-8B".to_owned(), 1, Some(1)));
+    let unknown = declared(&workflow(json!({"name": "model"})));
+    assert!(unknown.model.is_none() && unknown.unknown_fields.contains("model"), "{unknown:#?}");
+}
+
+#[test]
+fn operators_services_become_pods() {
+    let nim = of(
+        "apps.nvidia.com/v1alpha1",
+        "NIMService",
+        json!({"image": {"repository": "nvcr.io/nim/meta/llama-3.1-8b-instruct", "tag": "1.8.3"}, "replicas": 1,
+            "resources": gpus("1")}),
+    );
+    let pod = &templates(&nim).unwrap()[0].pod;
+    assert_eq!(pod.spec.containers[0].image, "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.3");
+    let dynamo = of(
+        "nvidia.com/v1alpha1",
+        "DynamoGraphDeployment",
+        json!({"services": {"Frontend": {"replicas": 1}, "Worker": {"resources": {"limits": {"gpu": "2"}},
+            "multinode": {"nodeCount": 2}, "extraPodSpec": {"mainContainer": {"image": "x",
+            "command": ["python3", "-m", "dynamo.vllm"], "args": ["--model", "Qwen/Qwen3-32B", "-tp", "4"]}}}}}),
+    );
+    assert_eq!(model_of(&dynamo), ("Qwen/Qwen3-32B".to_owned(), 4, Some(2)));
+    assert_eq!(declared(&dynamo).replica_pods, Some(2));
+    let kaito = json!({"apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "metadata": {"name": "n"},
+        "resource": {"instanceType": "Standard_NC48ads_A100_v4"},
+        "inference": {"preset": {"name": "llama-3.1-8b-instruct"}}});
+    assert_eq!(model_of(&kaito), ("llama-3.1-8b-instruct".to_owned(), 2, Some(2)));
+    let kubeai = of(
+        "kubeai.org/v1",
+        "Model",
+        json!({"url": "hf://Qwen/Qwen3-8B", "engine": "VLLM", "resourceProfile": "nvidia-gpu-l4:2",
+            "args": ["--tensor-parallel-size=2"]}),
+    );
+    assert_eq!(model_of(&kubeai), ("Qwen/Qwen3-8B".to_owned(), 2, Some(2)));
+    let train = of(
+        "trainer.kubeflow.org/v1alpha1",
+        "TrainJob",
+        json!({"runtimeRef": {"name": "torchtune-llama3.2-1b"}, "trainer": {"numNodes": 2, "resourcesPerNode": gpus("2")}}),
+    );
+    let declaration = declared(&train);
+    assert_eq!(
+        (declaration.task, declaration.replica_pods),
+        (Some(crate::estimate::workload::Task::Training), Some(2))
+    );
+}
+
+#[test]
+fn groups_say_how_many_pods_hold_a_replica() {
+    let pods = |object: &Value| templates(object).unwrap()[0].pod.replica_pods;
+    let group = of(
+        "leaderworkerset.x-k8s.io/v1",
+        "LeaderWorkerSet",
+        json!({"replicas": 3, "leaderWorkerTemplate": {"size": 2, "workerTemplate": pod_template("w")}}),
+    );
+    assert_eq!(pods(&group), ReplicaPods::Known(2));
+    let job = |mode: &str| {
+        of("batch/v1", "Job", json!({"parallelism": 4, "completionMode": mode, "template": pod_template("j")}))
+    };
+    assert_eq!(pods(&job("Indexed")), ReplicaPods::Known(4));
+    assert_eq!(pods(&job("NonIndexed")), ReplicaPods::Unsaid);
+    let torch = of(
+        "kubeflow.org/v1",
+        "PyTorchJob",
+        json!({"pytorchReplicaSpecs": {"Master": {"template": pod_template("m")},
+            "Worker": {"replicas": 3, "template": pod_template("w")}}}),
+    );
+    assert_eq!(pods(&torch), ReplicaPods::Known(4));
+    let set = of(
+        "jobset.x-k8s.io/v1alpha2",
+        "JobSet",
+        json!({"replicatedJobs": [{"replicas": 2, "template": {"spec": {"parallelism": 3, "template": pod_template("a")}}}]}),
+    );
+    assert_eq!(pods(&set), ReplicaPods::Known(6));
+    let volcano = of(
+        "batch.volcano.sh/v1alpha1",
+        "Job",
+        json!({"tasks": [{"replicas": 1, "template": pod_template("m")}, {"replicas": 7, "template": pod_template("w")}]}),
+    );
+    assert_eq!(pods(&volcano), ReplicaPods::Known(8));
+    let mpi = of(
+        "kubeflow.org/v2beta1",
+        "MPIJob",
+        json!({"mpiReplicaSpecs": {"Launcher": {"template": pod_template("l")},
+            "Worker": {"replicas": 2, "template": pod_template("w")}}}),
+    );
+    assert_eq!(pods(&mpi), ReplicaPods::Known(2));
+}
+
+#[test]
+fn unknown_kinds_are_searched_for_what_looks_like_a_pod() {
+    let custom = of(
+        "example.com/v1",
+        "ModelServer",
+        json!({"serving": {"roles": [{"template": pod_template("a")}]}, "podSpec": {"containers": [{"name": "b", "image": "i"}]},
+            "containers": "three", "schema": {"containers": {"type": "array"}}}),
+    );
+    assert_eq!(
+        found(&custom),
+        [("spec.podSpec".to_owned(), "b".to_owned()), ("spec.serving.roles[0].template".to_owned(), "a".to_owned())]
+    );
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"},
+        "data": {"pod": {"containers": [{"name": "c", "image": "i"}]}}});
+    assert!(found(&config).is_empty());
+    let runtime =
+        of("serving.kserve.io/v1alpha1", "ServingRuntime", json!({"containers": [{"name": "c", "image": "i"}]}));
+    assert!(found(&runtime).is_empty(), "completed by an InferenceService");
+}

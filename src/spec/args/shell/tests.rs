@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::spec::pod::Container;
 
 fn env(pairs: &str) -> Env {
     let container: Container = serde_json::from_str(&format!(r#"{{"name":"c","env":{pairs}}}"#)).unwrap();
@@ -155,4 +156,37 @@ proptest! {
         prop_assume!(!matches!(words[0].as_str(), "declare" | "local" | "readonly"));
         prop_assert_eq!(&found[0], &words);
     }
+}
+
+/// The environment after a script.
+fn after(text: &str) -> Env {
+    script(text, &env(POD), &[]).unwrap().1
+}
+
+#[test]
+fn files_that_a_script_writes_are_known() {
+    let quoted = after("mkdir -p x && cat > x/a.json <<'EOF'\n{\"a\": \"$TP\"}\nEOF\nrun x/a.json");
+    assert_eq!(quoted.file("./x/a.json"), Some(Some("{\"a\": \"$TP\"}\n")), "a quoted delimiter expands nothing");
+    let expanded = after("cat <<EOF >b\n$TP \\$x $UNSET\nEOF\n");
+    let text = expanded.file("b").unwrap().unwrap();
+    assert!(text.starts_with("2 $x ") && !is_known(text), "{text}");
+    let added = after("tee ./c.yaml <<-END\n\ta: 1\n\tEND\necho 'd: 2' >> c.yaml 2>/dev/null");
+    assert_eq!(added.file("c.yaml"), Some(Some("a: 1\nd: 2\n")));
+    let moved = after("cd /work; echo '{}' > d.json; cd sub; echo x > ../e");
+    assert_eq!((moved.file("/work/d.json"), moved.file("/work/e")), (Some(Some("{}\n")), Some(Some("x\n"))));
+}
+
+#[test]
+fn files_written_in_ways_that_are_not_followed_are_unknown() {
+    for text in [
+        "printf 'x: %s' 1 > f",
+        "if true; then cat > f <<EOF\na: 1\nEOF\nfi",
+        "python gen.py > f",
+        "echo a > f; sed -i s/a/b/ f",
+        "echo a >> f",
+        "echo $SECRET > f",
+    ] {
+        assert_eq!(after(text).file("f"), Some(None), "{text}");
+    }
+    assert_eq!(after("run 2> f; run < f").file("f"), None);
 }

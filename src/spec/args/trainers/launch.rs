@@ -93,7 +93,9 @@ fn world(reader: &Reader<'_>, launches: bool) -> World {
     if let Some(total) = reader.kept.get("--num-processes") {
         return known(total.parse().ok());
     }
-    if launches || reader.launcher.is_some() {
+    let told = reader.kept.contains_key("--nproc-per-node")
+        || variable(reader, &["NPROC_PER_NODE", "PET_NPROC_PER_NODE"]).is_some();
+    if launches || told || reader.launcher.is_some() {
         return known(nodes(reader).zip(local(reader)).and_then(|(nodes, local)| nodes.checked_mul(local)));
     }
     match (variable(reader, &["WORLD_SIZE"]), reader.scene.pods, &reader.draft.out.gpus) {

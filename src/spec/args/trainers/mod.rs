@@ -56,3 +56,6 @@ pub(super) fn by_evidence(arguments: &[String]) -> Option<&'static Program> {
     let shows = |flags: &[&str]| flags.iter().all(|flag| names.iter().any(|name| name == flag));
     EVIDENCE.iter().find(|(flags, _)| shows(flags)).map(|(_, program)| *program)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ fn finish(reader: &mut Reader<'_>) {
         Some(model) => reader.put("model", model),
         None => reader.put_kept("--model.hf-assets-path", "model"),
     }
-    data_parallel(reader, false);
+    data_parallel(reader, true);
     batch(reader);
     sharding(reader);
     let mode = reader.text("--activation-checkpoint.mode").map(str::to_owned);

@@ -128,7 +128,7 @@ fn finish(reader: &mut Reader<'_>) {
     } else if pairs {
         reader.put("training.referenceModels", 1);
     }
-    data_parallel(reader, false);
+    data_parallel(reader, recipe.ends_with("_distributed"));
     if recipe.contains("single_device") {
         reader.put("training.sharding", "none");
         reader.default("parallelism.data", 1);
