@@ -7,7 +7,8 @@ use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelis
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, error, foreach, loss, recompute, resident, sequence_parallel, shifted_logits, shortest, slack,
+    assumed_sharding, cheapest_precision, error, foreach, loss, recompute, resident, sequence_parallel, shifted_logits,
+    shortest, slack,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -165,7 +166,7 @@ impl Plan {
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
-            Scenario::Low => Policy::cheapest(precision, family),
+            Scenario::Low => Policy::cheapest(cheapest_precision(training.precision, family), family),
             Scenario::Likely => Policy::of(precision, family),
             Scenario::High => Policy::dearest(precision, family),
         };

@@ -356,8 +356,8 @@ impl<'a> Reader<'a> {
         while let Some(word) = words.next() {
             if !is_flag(word) {
                 if word.contains('=') && self.program.trains {
-                    // Hydra and torchtune style: `batch_size=4`.
-                    given.extend(self.find(word));
+                    // Hydra's and torchtune's style, and LLaMA-Factory's: `batch_size=4`.
+                    given.extend(self.find(word).or_else(|| self.find(&format!("--{word}"))));
                 } else if let Some(path) = positional.take() {
                     self.location = format!("argument `{}`", shown(&shell::written(word)));
                     if shell::is_known(word) {

@@ -138,6 +138,9 @@ pub(super) fn common(reader: &mut Reader<'_>, habits: &Habits) {
     adapters(reader, habits);
     precision(reader, habits);
     kernels(reader);
+    if habits.checkpointing.is_some() {
+        reader.default("training.optimizer", "adamw");
+    }
 }
 
 fn size(reader: &mut Reader<'_>, habits: &Habits) {

@@ -61,8 +61,6 @@ pub(in crate::spec::args) const MEGATRON: Program = Program {
     positional: None,
     flags: tables!(TRAINING, megatron_model::SHAPE, COUNTS),
     switches: &[
-        "--swiglu",
-        "--group-query-attention",
         "--overlap-grad-reduce",
         "--overlap-param-gather",
         "--use-mcore-models",

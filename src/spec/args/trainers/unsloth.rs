@@ -41,11 +41,11 @@ fn finish(reader: &mut Reader<'_>) {
     }
     reader.kept.insert("--use-peft", "true".to_owned());
     reader.kept.entry("--gradient-checkpointing").or_insert_with(|| "unsloth".to_owned());
+    reader.default("training.optimizer", "adamw-8bit");
     hf::common(reader, &HABITS);
     reader.default("contextLength", 2048);
     reader.default("batchSize", 2);
     reader.default("training.gradientAccumulation", 4);
-    reader.default("training.optimizer", "adamw-8bit");
     reader.default("training.fusedKernels", true);
     reader.default("training.loss", "fused");
 }
