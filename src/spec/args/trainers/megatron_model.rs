@@ -37,14 +37,15 @@ pub(super) const SHAPE: &[Flag] = &[
     flag(&["--v-head-dim"], Effect::Keep),
     flag(&["--mtp-num-layers"], Effect::Keep),
     flag(&["--hybrid-override-pattern", "--hybrid-layer-pattern"], Effect::Keep),
-    flag(&["--encoder-num-layers", "--img-h", "--perform-rl-step"], Effect::Keep),
+    flag(&["--encoder-num-layers", "--img-h"], Effect::Keep),
+    flag(&["--perform-rl-step"], Effect::KeepBool),
 ];
 
 /// Tokenizers whose size their type tells.
 const VOCABULARIES: &[(&str, u64)] = &[("GPT2BPETokenizer", 50_257), ("Llama2Tokenizer", 32_000)];
 
 /// What no decoder has that is described here.
-const FOREIGN: &[&str] = &["--hybrid-override-pattern", "--encoder-num-layers"];
+const FOREIGN: &[&str] = &["--hybrid-override-pattern", "--encoder-num-layers", "--perform-rl-step"];
 
 /// Longest list of layers.
 const MAX_LAYERS: u64 = 10_000;
@@ -163,16 +164,13 @@ fn latent(reader: &Reader<'_>) -> Result<Value, &'static str> {
         ("qk_nope_head_dim", number("--qk-head-dim", 128)),
         ("qk_rope_head_dim", number("--qk-pos-emb-head-dim", 64)),
         ("v_head_dim", number("--v-head-dim", 128)),
-        ("n_shared_experts", Value::from(shared)),
         ("first_k_dense_replace", Value::from(dense)),
     ] {
         config.insert(key.to_owned(), value);
     }
     if let Some(experts) = config.remove("num_experts") {
         config.insert("n_routed_experts".to_owned(), experts);
-    }
-    for (key, usual) in [("n_routed_experts", 1), ("num_experts_per_tok", 1), ("moe_intermediate_size", routed)] {
-        config.entry(key).or_insert_with(|| Value::from(usual));
+        config.insert("n_shared_experts".to_owned(), Value::from(shared));
     }
     Ok(Value::Object(config))
 }
