@@ -79,6 +79,9 @@ pub fn evaluate_declaration(
         draft.notes.extend(declaration.conflicts.iter().skip(1).cloned());
         return draft.finish(Verdict::SpecConflict, conflict.clone());
     }
+    if declaration.model.is_none() && declaration.unknown_fields.contains("model") {
+        return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
+    }
     let workload = match resolve::workload(declaration, environment.catalog) {
         Ok(resolved) => {
             draft.notes.extend(resolved.notes);

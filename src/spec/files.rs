@@ -1,6 +1,7 @@
 //! Files of a container whose text is known: keys of ConfigMaps that its volumes show.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -10,6 +11,9 @@ use super::pod::{ConfigMapSource, Container, PodTemplate, Volume, VolumeMount};
 /// Deepest nesting of lists of objects.
 const MAX_LISTS: usize = 4;
 
+/// Keys of a ConfigMap with their texts.
+pub type Keys = BTreeMap<String, String>;
+
 /// ConfigMaps by namespace and name.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigMaps {
@@ -18,7 +22,7 @@ pub struct ConfigMaps {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Contents {
-    Keys(BTreeMap<String, String>),
+    Keys(Arc<Keys>),
     /// Given more than once with different data.
     Ambiguous,
 }
@@ -52,7 +56,12 @@ impl ConfigMaps {
 
     fn insert(&mut self, namespace: &str, name: &str, data: Option<&Value>) {
         let data = data.and_then(Value::as_object).into_iter().flatten();
-        let keys = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        let keys: Keys = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        self.add(namespace, name, Arc::new(keys));
+    }
+
+    /// Adds one ConfigMap.
+    pub fn add(&mut self, namespace: &str, name: &str, keys: Arc<Keys>) {
         let contents = Contents::Keys(keys);
         self.maps
             .entry((namespace.to_owned(), name.to_owned()))
@@ -65,7 +74,7 @@ impl ConfigMaps {
     }
 
     /// The keys of a ConfigMap that a pod of `namespace` names. A manifest may leave the namespace to whoever applies it.
-    fn keys(&self, namespace: &str, name: &str) -> Result<&BTreeMap<String, String>, String> {
+    fn keys(&self, namespace: &str, name: &str) -> Result<&Keys, String> {
         let at = |namespace: &str| self.maps.get(&(namespace.to_owned(), name.to_owned()));
         let anywhere = || {
             let mut same = self.maps.iter().filter(|((_, other), _)| other == name).map(|(_, contents)| contents);

@@ -35,6 +35,7 @@ pub(super) struct Outcome {
 /// Judges the object of a review.
 pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Outcome {
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
+    let config_maps = app.cluster.config_maps();
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let label = snapshot.namespace_modes.get(namespace).map(String::as_str);
     let asked = PolicyInput { namespace, namespace_label: label, ..PolicyInput::default() };
@@ -47,7 +48,7 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
         catalog: Catalog::embedded(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
-        config_maps: None,
+        config_maps: config_maps.as_deref(),
     };
     let mut judged = Judged::default();
     for template in &templates {

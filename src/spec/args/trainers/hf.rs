@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::launch::{COUNTS, data_parallel, replicated};
 use super::{accelerate, deepspeed};
+use crate::estimate::workload::Sharding;
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 use crate::spec::numbers::shown;
 
@@ -211,8 +212,12 @@ pub(super) fn precision(reader: &mut Reader<'_>, habits: &Habits) {
         "float32" | "fp32" | "torch.float32" => Load::Fp32,
         _ => habits.load,
     };
+    // DeepSpeed keeps an fp32 master whatever was loaded.
+    let master =
+        matches!(reader.draft.out.training.sharding, Some(Sharding::Zero1 | Sharding::Zero2 | Sharding::Zero3));
     let precision = match load {
         _ if fp16 => "mixed-fp16",
+        Load::Unknown if master && bf16 => "mixed-bf16",
         Load::Half if !loaded.starts_with("float16") => "bf16",
         Load::Fp32 if bf16 => "mixed-bf16",
         Load::Fp32 => "fp32",
