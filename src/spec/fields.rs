@@ -1,10 +1,13 @@
 //! The fields of a declaration as one table: block annotations, flat annotations and argument readers all set them
 //! through it, so that a field has one name, one range and one set of allowed words.
 
+mod quantizations;
+
 use std::str::FromStr;
 
 use serde_json::Value;
 
+pub(super) use self::quantizations::QUANTIZATIONS;
 use super::draft::Draft;
 use super::numbers;
 use super::suggest::did_you_mean;
@@ -72,81 +75,6 @@ const ENGINES: &[(&str, EngineName)] = &[
 const ENGINE_NAMES: &[&str] = &["vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "generic"];
 const DTYPES: &[&str] = &["auto", "fp32", "fp16", "bf16", "fp8", "int8", "int4", "fp4"];
 const METHODS: &[&str] = &["auto", "reference"];
-
-/// Weight quantizations by the names that checkpoints, engines and GGUF files use.
-pub(super) const QUANTIZATIONS: &[&str] = &[
-    "none",
-    "awq",
-    "gptq",
-    "fp8",
-    "int8",
-    "int4",
-    "nf4",
-    "fp4",
-    "nvfp4",
-    "mxfp4",
-    "mxfp8",
-    "w4a16",
-    "w8a8",
-    "w8a16",
-    "bitsandbytes",
-    "compressed-tensors",
-    "awq_marlin",
-    "gptq_marlin",
-    "marlin",
-    "modelopt",
-    "modelopt_fp4",
-    "experts_int8",
-    "fbgemm_fp8",
-    "ptpc_fp8",
-    "torchao",
-    "quark",
-    "gguf",
-    "eetq",
-    "exl2",
-    "hqq",
-    "bitsandbytes-nf4",
-    "bitsandbytes-fp4",
-    "q2_k",
-    "q2_k_s",
-    "q3_k",
-    "q3_k_s",
-    "q3_k_m",
-    "q3_k_l",
-    "q3_k_xl",
-    "q4_0",
-    "q4_1",
-    "q4_k",
-    "q4_k_s",
-    "q4_k_m",
-    "q4_k_xl",
-    "q5_0",
-    "q5_1",
-    "q5_k",
-    "q5_k_s",
-    "q5_k_m",
-    "q5_k_xl",
-    "q6_k",
-    "q8_0",
-    "q8_k",
-    "iq1_s",
-    "iq1_m",
-    "iq2_xxs",
-    "iq2_xs",
-    "iq2_s",
-    "iq2_m",
-    "iq3_xxs",
-    "iq3_xs",
-    "iq3_s",
-    "iq3_m",
-    "iq4_nl",
-    "iq4_xs",
-    "tq1_0",
-    "tq2_0",
-    "f16",
-    "bf16",
-    "f32",
-];
 
 const fn field(path: &'static str, flat: &'static [&'static str], kind: Kind) -> Field {
     Field { path, flat, kind }

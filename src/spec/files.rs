@@ -198,11 +198,13 @@ mod tests {
 
     fn maps(objects: &[Value]) -> ConfigMaps {
         let mut maps = ConfigMaps::default();
-        objects.iter().for_each(|object| maps.collect(object));
+        for object in objects {
+            maps.collect(object);
+        }
         maps
     }
 
-    fn map(namespace: &str, name: &str, data: Value) -> Value {
+    fn map(namespace: &str, name: &str, data: &Value) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}, "data": data})
     }
 
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn volumes_lead_paths_to_keys() {
-        let (pod, maps) = (pod(), maps(&[map("ml", "m", json!({"a.json": "A"})), map("", "n", json!({"b": "B"}))]));
+        let (pod, maps) = (pod(), maps(&[map("ml", "m", &json!({"a.json": "A"})), map("", "n", &json!({"b": "B"}))]));
         let files = Files::of(&pod, &pod.spec.containers[0], Some(&maps));
         for path in ["/etc/train/a.json", "/etc//train/./a.json", "/etc/train/deep/sub/x.json", "ds.json", "./ds.json"]
         {
@@ -246,9 +248,9 @@ mod tests {
             Files::of(&pod, &pod.spec.containers[0], Some(&maps)).text("/etc/train/a.json").map(str::to_owned)
         };
         let unknown = "the ConfigMap `m` that holds it is not known here".to_owned();
-        assert_eq!(why(&[map("other", "m", json!({"a.json": "A"}))]), Err(unknown.clone()));
+        assert_eq!(why(&[map("other", "m", &json!({"a.json": "A"}))]), Err(unknown.clone()));
         assert_eq!(Files::of(&pod, &pod.spec.containers[0], None).text("/etc/train/a.json"), Err(unknown));
-        let twice = [map("ml", "m", json!({"a.json": "A"})), map("ml", "m", json!({"a.json": "B"}))];
+        let twice = [map("ml", "m", &json!({"a.json": "A"})), map("ml", "m", &json!({"a.json": "B"}))];
         assert!(why(&twice).unwrap_err().contains("more than once"));
         assert_eq!(why(&[json!({"apiVersion": "v1", "kind": "List", "items": [twice[0]]})]), Ok("A".to_owned()));
     }

@@ -78,7 +78,14 @@ fn templates(endpoint: Endpoint, request: &Request<'_>) -> Result<Vec<Template>,
             return Ok(Vec::new());
         }
     }
-    Ok(new.into_iter().filter(|template| !template.pod.annotations.contains_key(MIRROR)).collect())
+    // Files are those of the namespace that the object is for, whatever a template says of its own.
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let placed = |mut template: Template| {
+        namespace.clone_into(&mut template.pod.namespace);
+        template
+    };
+    let ours = new.into_iter().filter(|template| !template.pod.annotations.contains_key(MIRROR));
+    Ok(ours.map(placed).collect())
 }
 
 /// A pod is decoded at once, skipping what is not read; other kinds are searched for their templates.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::shell;
+use super::shell::{self, Var};
 use super::table::{Effect, Flag, Given, Reader, find_in};
 use crate::spec::numbers::shown;
 use crate::spec::yaml;
@@ -28,14 +28,14 @@ impl Reader<'_> {
         let named = |why: &str| format!("`{}`: {why}", shown(path));
         let env = self.scene.env;
         let text = match env.file(path) {
-            Some(Some(text)) => text,
-            Some(None) => return Err(named("the script writes it in a way that is not followed")),
-            None => self.scene.files.text(&env.path(path)).map_err(|why| named(&why))?,
+            Var::Known(text) => text,
+            Var::Unknown => return Err(named("the script writes it in a way that is not followed")),
+            Var::Unset => self.scene.files.text(&env.path(path)).map_err(|why| named(&why))?,
         };
         if text.len() > LARGEST {
             return Err(named("is too large"));
         }
-        let value = if path.ends_with(".toml") {
+        let value = if path.strip_suffix(".toml").is_some() {
             toml::from_str::<Value>(text).map_err(|error| {
                 let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or(text).matches('\n').count());
                 named(&format!("line {}: {}", line + 1, error.message()))
@@ -150,8 +150,7 @@ fn word(value: &Value) -> Option<String> {
         Value::Array(items) if items.iter().all(|item| !item.is_array() && !item.is_object()) => {
             items.iter().filter_map(word).collect::<Vec<_>>().join(",")
         }
-        Value::Array(_) | Value::Object(_) => value.to_string(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) | Value::Bool(_) | Value::Number(_) => value.to_string(),
     };
     // References to other settings and templates that are filled in later.
     let filled = text.starts_with("${") || text.starts_with("{{");

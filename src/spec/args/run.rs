@@ -53,7 +53,7 @@ pub(super) fn find(words: &[String], programs: &'static [&'static Program]) -> O
         return Some(Run { launch, launcher: Some(launcher), ..run });
     }
     started(words, programs).or_else(|| {
-        let at = words.iter().position(|word| word.ends_with(".py"))?;
+        let at = words.iter().position(|word| is_script(word))?;
         let arguments = words.get(at + 1..).filter(|_| runs_script(words, at))?;
         let program = trainers::by_evidence(arguments)?;
         Some(Run { program, start: &[], launch: Vec::new(), launcher: None, arguments: arguments.to_vec() })
@@ -65,11 +65,16 @@ fn started(words: &[String], programs: &'static [&'static Program]) -> Option<Ru
         let rest = words.get(at..)?;
         programs.iter().find_map(|program| {
             let start = program.starts.iter().find(|start| begins(rest, start))?;
-            let script = start.first().is_some_and(|name| name.ends_with(".py") || name.ends_with(".sh"));
+            let script = start.first().is_some_and(|name| is_script(name));
             let arguments = rest.get(start.len()..).filter(|_| !script || runs_script(words, at))?.to_vec();
             Some(Run { program, start, launch: Vec::new(), launcher: None, arguments })
         })
     })
+}
+
+/// Whether a word names a script.
+pub(super) fn is_script(word: &str) -> bool {
+    [".py", ".sh"].iter().any(|ending| word.ends_with(ending))
 }
 
 /// Whether the word at a place is run: it stands first, or after an interpreter and its flags.
@@ -99,7 +104,7 @@ fn launched(words: &[String]) -> Option<(&'static str, Vec<Given>, Vec<String>)>
     let (at, launcher) = (0..words.len()).find_map(|at| {
         let rest = words.get(at..)?;
         let start = LAUNCHERS.iter().find(|start| begins(rest, start))?;
-        Some((at + start.len(), start.iter().find(|word| **word != "-m")?))
+        Some((at + start.len(), start.iter().copied().find(|word| *word != "-m")?))
     })?;
     let mut rest = words.get(at..)?;
     let mut given = Vec::new();
@@ -136,14 +141,15 @@ fn launched(words: &[String]) -> Option<(&'static str, Vec<Given>, Vec<String>)>
             None => rest = without_value(word, rest),
         }
     }
-    Some((launcher, given, rest.to_vec()))
+    // `pip install deepspeed` launches nothing.
+    (!rest.is_empty()).then(|| (launcher, given, rest.to_vec()))
 }
 
 /// A flag that is not known takes the next word, unless that is what is launched.
 fn without_value<'w>(flag: &str, rest: &'w [String]) -> &'w [String] {
     let switch = flag.contains('=') || LAUNCH_SWITCHES.contains(&flag.replace('_', "-").as_str());
     match rest.split_first() {
-        Some((value, after)) if !switch && !is_flag(value) && !value.ends_with(".py") => after,
+        Some((value, after)) if !switch && !is_flag(value) && !is_script(value) => after,
         _ => rest,
     }
 }

@@ -129,9 +129,13 @@ impl Env {
         files::normal(&joined)
     }
 
-    /// A file that the script wrote; the inner `None` where its text cannot be known.
-    pub(in crate::spec::args) fn file(&self, path: &str) -> Option<Option<&str>> {
-        self.files.get(&self.path(path)).map(Option::as_deref)
+    /// What is known of a file that the script writes.
+    pub(in crate::spec::args) fn file(&self, path: &str) -> Var<'_> {
+        match self.files.get(&self.path(path)) {
+            Some(Some(text)) => Var::Known(text),
+            Some(None) => Var::Unknown,
+            None => Var::Unset,
+        }
     }
 
     /// The script goes to another directory.

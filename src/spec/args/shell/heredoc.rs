@@ -68,7 +68,9 @@ impl Parser {
             self.env.change_directory(&to);
         }
         if EDITORS.contains(&name) && arguments.iter().any(|word| word.starts_with("-i") || word == "--in-place") {
-            arguments.iter().for_each(|path| self.env.touch(path));
+            for path in arguments {
+                self.env.touch(path);
+            }
         }
         let teed = || arguments.iter().find(|word| !word.starts_with('-')).cloned();
         let adds = || arguments.iter().any(|word| word == "-a" || word == "--append");

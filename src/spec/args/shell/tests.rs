@@ -166,14 +166,14 @@ fn after(text: &str) -> Env {
 #[test]
 fn files_that_a_script_writes_are_known() {
     let quoted = after("mkdir -p x && cat > x/a.json <<'EOF'\n{\"a\": \"$TP\"}\nEOF\nrun x/a.json");
-    assert_eq!(quoted.file("./x/a.json"), Some(Some("{\"a\": \"$TP\"}\n")), "a quoted delimiter expands nothing");
+    assert_eq!(quoted.file("./x/a.json"), Var::Known("{\"a\": \"$TP\"}\n"), "a quoted delimiter expands nothing");
     let expanded = after("cat <<EOF >b\n$TP \\$x $UNSET\nEOF\n");
-    let text = expanded.file("b").unwrap().unwrap();
+    let Var::Known(text) = expanded.file("b") else { panic!("{expanded:?}") };
     assert!(text.starts_with("2 $x ") && !is_known(text), "{text}");
     let added = after("tee ./c.yaml <<-END\n\ta: 1\n\tEND\necho 'd: 2' >> c.yaml 2>/dev/null");
-    assert_eq!(added.file("c.yaml"), Some(Some("a: 1\nd: 2\n")));
+    assert_eq!(added.file("c.yaml"), Var::Known("a: 1\nd: 2\n"));
     let moved = after("cd /work; echo '{}' > d.json; cd sub; echo x > ../e");
-    assert_eq!((moved.file("/work/d.json"), moved.file("/work/e")), (Some(Some("{}\n")), Some(Some("x\n"))));
+    assert_eq!((moved.file("/work/d.json"), moved.file("/work/e")), (Var::Known("{}\n"), Var::Known("x\n")));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn files_written_in_ways_that_are_not_followed_are_unknown() {
         "echo a >> f",
         "echo $SECRET > f",
     ] {
-        assert_eq!(after(text).file("f"), Some(None), "{text}");
+        assert_eq!(after(text).file("f"), Var::Unknown, "{text}");
     }
-    assert_eq!(after("run 2> f; run < f").file("f"), None);
+    assert_eq!(after("run 2> f; run < f").file("f"), Var::Unset);
 }

@@ -51,8 +51,8 @@ pub(in crate::spec::args) const AXOLOTL: Program = Program {
 
 fn finish(reader: &mut Reader<'_>) {
     let adapter = reader.text("--adapter").unwrap_or("none").to_owned();
-    let adapted = matches!(adapter.as_str(), "lora" | "qlora" | "llama-adapter");
-    reader.kept.insert("--use-peft", adapted.to_string());
+    let tuned = matches!(adapter.as_str(), "lora" | "qlora" | "llama-adapter");
+    reader.kept.insert("--use-peft", tuned.to_string());
     if adapter == "qlora" {
         reader.kept.entry("--load-in-4bit").or_insert_with(|| "true".to_owned());
         // Its quantization of the base quantizes the scales too.
@@ -97,7 +97,7 @@ fn finish(reader: &mut Reader<'_>) {
     hf::common(reader, &habits);
     reader.default("contextLength", 512);
     reader.default("batchSize", sequences);
-    if matches!(kind.as_str(), "dpo" | "ipo" | "kto") && !adapted {
+    if matches!(kind.as_str(), "dpo" | "ipo" | "kto") && !tuned {
         reader.put("training.referenceModels", 1);
     }
 }

@@ -6,6 +6,7 @@ use super::launch::{COUNTS, data_parallel, replicated};
 use super::{accelerate, deepspeed};
 use crate::estimate::workload::Sharding;
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
+use crate::spec::declaration::Origin;
 use crate::spec::numbers::shown;
 
 /// Flags of `TrainingArguments`, model loading and PEFT, as scripts and trainers spell them.
@@ -115,17 +116,23 @@ const TELLING: &[&str] = &[
 ];
 
 fn finish(reader: &mut Reader<'_>) {
-    let told = TELLING.iter().any(|name| reader.kept.contains_key(name)) || !reader.draft.is_free("training.optimizer");
-    if !told && reader.draft.is_free("batchSize") && reader.start.is_empty() {
-        // A launcher alone does not say that its script trains.
-        reader.draft.out.training.trainer = None;
-        reader.draft.out.origins.remove("training.trainer");
-        let hint = "a script is launched whose arguments are not known here: describe the workload in annotations";
-        reader.draft.out.unread.push(hint.to_owned());
-        reader.draft.out.unknown_fields.insert("arguments");
-        return;
+    let optimizer =
+        reader.draft.out.origins.get("training.optimizer").is_some_and(|origin| *origin != Origin::Annotation);
+    let told = optimizer || TELLING.iter().any(|name| reader.kept.contains_key(name));
+    if told || !reader.start.is_empty() {
+        return common(reader, &Habits::SCRIPT);
     }
-    common(reader, &Habits::SCRIPT);
+    // What it is was annotated; how many of it run is still the launcher's to say.
+    let annotated = |path: &str| reader.draft.out.origins.get(path) == Some(&Origin::Annotation);
+    if ["task", "batchSize", "training.optimizer", "training.sharding"].into_iter().any(annotated) {
+        return data_parallel(reader, false);
+    }
+    // A launcher alone does not say that its script trains.
+    reader.draft.out.training.trainer = None;
+    reader.draft.out.origins.remove("training.trainer");
+    let hint = "a script is launched whose arguments are not known here: describe the workload in annotations";
+    reader.draft.out.unread.push(hint.to_owned());
+    reader.draft.out.unknown_fields.insert("arguments");
 }
 
 /// What follows for every trainer of the family.
@@ -171,8 +178,10 @@ pub(super) fn sharding(reader: &mut Reader<'_>, copies: bool) {
     deepspeed::by_accelerate(reader);
     accelerate::fsdp(reader);
     accelerate::copies(reader);
-    // accelerate may find a configuration in the image; PyTorch's launcher has none.
-    let torch = reader.launcher.is_some_and(|name| name.starts_with("torch"));
+    // accelerate may find a configuration in the image, PyTorch's launcher has none; and what is not transformers' Trainer
+    // may divide in its own way.
+    let torch = reader.launcher.is_some_and(|name| name.starts_with("torch"))
+        && reader.kept.contains_key("--per-device-train-batch-size");
     let alone =
         reader.draft.out.gpus.as_ref().is_some_and(|gpus| gpus.count == 1) && reader.draft.out.parallelism.data == 1;
     if copies || torch || alone {
@@ -191,9 +200,9 @@ pub(super) fn checkpointing(reader: &mut Reader<'_>, habit: Option<bool>) {
     if let Some(on) = on {
         let value = if on { "full" } else { "none" };
         if told.is_some() {
-            reader.put("training.checkpointing", value)
+            reader.put("training.checkpointing", value);
         } else {
-            reader.default("training.checkpointing", value)
+            reader.default("training.checkpointing", value);
         }
     }
 }

@@ -52,7 +52,7 @@ pub(in crate::spec::args) const LAUNCH_SWITCHES: &[&str] = &[
     "--no-ssh",
 ];
 
-/// What is known about the number of processes.
+/// What is known about a number of processes or nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum World {
     Known(u64),
@@ -62,46 +62,63 @@ enum World {
     Unsaid,
 }
 
-fn variable(reader: &Reader<'_>, names: &[&str]) -> Option<Option<u64>> {
-    names.iter().find_map(|name| match reader.scene.env.get(name) {
-        Var::Known(value) => Some(value.trim().parse().ok()),
-        Var::Unknown if !reader.scene.env.is_imported_only(name) => Some(None),
+impl World {
+    fn of(number: Option<u64>) -> Self {
+        number.map_or(Self::Unknown, Self::Known)
+    }
+}
+
+/// The first of some variables that the pod sets.
+fn variable(reader: &Reader<'_>, names: &[&str]) -> World {
+    let said = names.iter().find_map(|name| match reader.scene.env.get(name) {
+        Var::Known(value) => Some(World::of(value.trim().parse().ok())),
+        Var::Unknown if !reader.scene.env.is_imported_only(name) => Some(World::Unknown),
         _ => None,
-    })
+    });
+    said.unwrap_or(World::Unsaid)
+}
+
+/// A flag's number, else a variable's.
+fn told(reader: &Reader<'_>, flag: &str, variables: &[&str]) -> World {
+    match reader.kept.get(flag) {
+        Some(text) => World::of(text.parse().ok()),
+        None => variable(reader, variables),
+    }
 }
 
 /// Nodes: as told, else as many pods as work on the job. A launcher's own default is one.
 fn nodes(reader: &Reader<'_>) -> Option<u64> {
-    let told = reader.kept.get("--nnodes").map(|text| text.parse().ok());
-    match told.or_else(|| variable(reader, &["PET_NNODES", "NNODES"])) {
-        Some(Some(nodes)) => Some(nodes),
+    match told(reader, "--nnodes", &["PET_NNODES", "NNODES"]) {
+        World::Known(nodes) => Some(nodes),
         // Filled in by what makes the pods, or elastic (`1:4`).
-        Some(None) => reader.scene.pods,
-        None => Some(reader.scene.pods.unwrap_or(1)),
+        World::Unknown => reader.scene.pods,
+        World::Unsaid => Some(reader.scene.pods.unwrap_or(1)),
     }
 }
+
+/// Variables that tell the processes of a node.
+const LOCAL: &[&str] = &["PET_NPROC_PER_NODE", "NPROC_PER_NODE"];
 
 /// Processes of one node: as told, else one for each GPU.
 fn local(reader: &Reader<'_>) -> Option<u64> {
-    let gpus = reader.draft.out.gpus.as_ref().map(|gpus| gpus.count);
-    let told = reader.kept.get("--nproc-per-node").map(|text| text.parse().ok());
-    told.or_else(|| variable(reader, &["PET_NPROC_PER_NODE", "NPROC_PER_NODE"])).flatten().or(gpus)
+    match told(reader, "--nproc-per-node", LOCAL) {
+        World::Known(processes) => Some(processes),
+        _ => reader.draft.out.gpus.as_ref().map(|gpus| gpus.count),
+    }
 }
 
 fn world(reader: &Reader<'_>, launches: bool) -> World {
-    let known = |world: Option<u64>| world.map_or(World::Unknown, World::Known);
     if let Some(total) = reader.kept.get("--num-processes") {
-        return known(total.parse().ok());
+        return World::of(total.parse().ok());
     }
-    let told = reader.kept.contains_key("--nproc-per-node")
-        || variable(reader, &["NPROC_PER_NODE", "PET_NPROC_PER_NODE"]).is_some();
-    if launches || told || reader.launcher.is_some() {
-        return known(nodes(reader).zip(local(reader)).and_then(|(nodes, local)| nodes.checked_mul(local)));
+    let several = told(reader, "--nproc-per-node", LOCAL) != World::Unsaid;
+    if launches || several || reader.launcher.is_some() {
+        return World::of(nodes(reader).zip(local(reader)).and_then(|(nodes, local)| nodes.checked_mul(local)));
     }
     match (variable(reader, &["WORLD_SIZE"]), reader.scene.pods, &reader.draft.out.gpus) {
-        (Some(world), ..) => known(world),
-        (None, Some(pods), Some(gpus)) if gpus.count == 1 => World::Known(pods),
-        (None, None, Some(gpus)) if gpus.count == 1 => World::Known(1),
+        (said @ (World::Known(_) | World::Unknown), ..) => said,
+        (World::Unsaid, Some(pods), Some(gpus)) if gpus.count == 1 => World::Known(pods),
+        (World::Unsaid, None, Some(gpus)) if gpus.count == 1 => World::Known(1),
         _ => World::Unsaid,
     }
 }

@@ -68,7 +68,7 @@ fn finish(reader: &mut Reader<'_>) {
     let load = if reader.on("--pure-bf16") { Load::Half } else { Load::Fp32 };
     let sequences = if matches!(stage.as_str(), "dpo" | "rm") { 2 } else { 1 };
     let bf16 = reader.on("--pure-bf16");
-    let habits = Habits { checkpointing, load, sequences, bf16, ..HABITS };
+    let habits = Habits { checkpointing, bf16, load, sequences, ..HABITS };
     if let Some(bits) = reader.text("--quantization-bit") {
         let name = if bits == "8" { "--load-in-8bit" } else { "--load-in-4bit" };
         reader.kept.insert(name, "true".to_owned());

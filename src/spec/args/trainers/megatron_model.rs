@@ -23,7 +23,7 @@ pub(super) const SHAPE: &[Flag] = &[
     flag(&["--vocab-size", "--padded-vocab-size"], Effect::Keep),
     flag(&["--make-vocab-size-divisible-by"], Effect::Keep),
     flag(&["--tokenizer-type"], Effect::Keep),
-    flag(&["--tokenizer-model"], Effect::Keep),
+    flag(&["--tokenizer-model"], Effect::Skip),
     flag(&["--num-experts"], Effect::Keep),
     flag(&["--moe-router-topk"], Effect::Keep),
     flag(&["--moe-ffn-hidden-size"], Effect::Keep),

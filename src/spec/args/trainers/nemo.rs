@@ -110,6 +110,7 @@ pub(in crate::spec::args) const NEMO: Program = Program {
     finish,
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
 fn unless_null(text: &str) -> Result<serde_json::Value, String> {
     let none = matches!(text.to_ascii_lowercase().as_str(), "null" | "none" | "");
     Ok(if none { serde_json::Value::Null } else { text.into() })

@@ -51,7 +51,7 @@ pub(in crate::spec::args) const TORCHTITAN: Program = Program {
     flags: tables!(OWN, COUNTS),
     switches: &[],
     env: &[
-        flag(&["CONFIG_FILE"], Effect::Call(|reader, path| reader.own_file(path))),
+        flag(&["CONFIG_FILE"], Effect::Call(config_file)),
         flag(
             &["NGPU"],
             Effect::Call(|reader, count| {
@@ -101,6 +101,10 @@ fn model(reader: &Reader<'_>) -> Option<&'static str> {
         .and_then(|config| config.strip_prefix(&format!("{name}_")).map(str::to_ascii_lowercase));
     let size = flavour.or(config)?;
     MODELS.iter().find(|(family, sized, _)| *family == name && *sized == size).map(|(.., model)| *model)
+}
+
+fn config_file(reader: &mut Reader<'_>, path: &str) {
+    reader.own_file(path);
 }
 
 fn finish(reader: &mut Reader<'_>) {
@@ -185,9 +189,8 @@ fn sharding(reader: &mut Reader<'_>) {
     } else {
         reader.put("training.sharding", "fsdp");
     }
-    match reader.text("--parallelism.fsdp-reshard-after-forward") {
-        Some("never") => reader.put("training.keepGathered", true),
-        // With a pipeline its default keeps them.
-        Some("always") | Some(_) | None => {}
+    // With a pipeline its default keeps them, which the estimator knows.
+    if reader.text("--parallelism.fsdp-reshard-after-forward") == Some("never") {
+        reader.put("training.keepGathered", true);
     }
 }

@@ -176,12 +176,11 @@ fn optimizer(reader: &mut Reader<'_>) {
     else {
         return;
     };
-    reader.at("optimizer.-component-", |reader| match NAMES.iter().find(|(name, _)| *name == class) {
-        Some((_, optimizer)) => reader.put("training.optimizer", *optimizer),
-        None => {
-            reader.unknown("training.optimizer", &format!("`{}` is an optimizer that is not known here", shown(&class)))
-        }
-    });
+    let Some((_, optimizer)) = NAMES.iter().find(|(name, _)| *name == class) else {
+        let why = format!("`{}` is an optimizer that is not known here", shown(&class));
+        return reader.at("optimizer.-component-", |reader| reader.unknown("training.optimizer", &why));
+    };
+    reader.put("training.optimizer", *optimizer);
 }
 
 fn loss(reader: &mut Reader<'_>) {

@@ -3,6 +3,7 @@
 use super::accelerate;
 use super::hf::{self, Habits, Load};
 use super::launch::COUNTS;
+use crate::spec::args::run::is_script;
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 
 const OWN: &[Flag] = &[
@@ -80,7 +81,7 @@ fn finish(reader: &mut Reader<'_>) {
     let word = word.rsplit('.').next().unwrap_or(word);
     let Some(kind) = KINDS.iter().find(|kind| word.starts_with(kind.name)) else { return };
     // A script of this name may load weights in its own way.
-    let own = !reader.start.first().is_some_and(|word| word.ends_with(".py"));
+    let own = !reader.start.first().is_some_and(|word| is_script(word));
     let habits = Habits {
         checkpointing: Some(true),
         bf16: true,

@@ -14,7 +14,9 @@ mod wrong;
 fn manifest(text: &str) -> Declaration {
     let documents: Vec<_> = yaml::documents(text).unwrap().into_iter().map(|document| document.value).collect();
     let mut maps = ConfigMaps::default();
-    documents.iter().for_each(|document| maps.collect(document));
+    for document in &documents {
+        maps.collect(document);
+    }
     let template =
         documents.iter().find_map(|document| kinds::templates(document).unwrap().into_iter().next()).unwrap();
     declare_with(&template.pod, Some(&maps)).remove(0).unwrap()

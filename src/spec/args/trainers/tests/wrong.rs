@@ -78,6 +78,25 @@ fn a_launched_script_that_is_not_known_is_not_called_training() {
 }
 
 #[test]
+fn what_only_mentions_a_launcher_launches_nothing() {
+    let found = script("python -m pip install deepspeed && trl sft --model_name_or_path org/m", 1);
+    sure(&found);
+    assert_eq!(found.training.trainer.as_deref(), Some("trl"));
+}
+
+#[test]
+fn a_script_of_ones_own_may_divide_in_its_own_way() {
+    let annotated = manifest(
+        "{apiVersion: v1, kind: Pod, metadata: {name: p, annotations: {vramguard.io/task: training, vramguard.io/model: org/m}},\
+          spec: {containers: [{name: c, image: x, command: [torchrun, --nproc-per-node=4, train.py],\
+          resources: {limits: {nvidia.com/gpu: 4}}}]}}",
+    );
+    assert_eq!((annotated.training.sharding, annotated.parallelism.data), (None, 4));
+    let own = script("torchrun --nproc-per-node=4 train.py --gradient_accumulation_steps 4 --model_name org/m", 4);
+    assert_eq!((own.training.sharding, own.parallelism.data), (None, 4));
+}
+
+#[test]
 fn annotations_are_stronger_than_files() {
     let found = manifest(
         "{apiVersion: v1, kind: Pod, metadata: {name: p, annotations: {vramguard.io/batch-size: '1', vramguard.io/sharding: fsdp,\
