@@ -1,13 +1,13 @@
 //! The fields of a declaration as one table: block annotations, flat annotations and argument readers all set them
 //! through it, so that a field has one name, one range and one set of allowed words.
 
-mod quantizations;
+mod meanings;
+mod names;
 
 use std::str::FromStr;
 
 use serde_json::Value;
 
-pub(super) use self::quantizations::QUANTIZATIONS;
 use super::draft::Draft;
 use super::numbers;
 use super::suggest::did_you_mean;
@@ -16,6 +16,8 @@ use crate::estimate::dtype::DType;
 use crate::estimate::workload::{
     Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Sharding, Task, Version,
 };
+
+pub(crate) use names::QUANTIZATIONS;
 
 /// One field.
 pub(super) struct Field {
@@ -37,6 +39,8 @@ pub(super) enum Kind {
     Parameters(fn(&mut Draft, f64)),
     /// Above 0, at most 1.
     Share(fn(&mut Draft, f64)),
+    /// Above 0.
+    Ratio(fn(&mut Draft, f64)),
     /// A memory size.
     Memory(fn(&mut Draft, Bytes)),
     /// `true` or `false`.
@@ -87,6 +91,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("profile", &[], Kind::Text(|d, text| d.model.profile = Some(text.to_owned()))),
     field("config", &[], Kind::Object(|d, config| d.model.config = Some(config))),
     field("parameters", &[], Kind::Parameters(|d, n| d.model.parameters = Some(n))),
+    field("checkpointBytes", &[], Kind::Memory(|d, n| d.out.checkpoint_bytes = Some(n))),
     field("layers", &[], Kind::Count(1, 100_000, |d, n| d.model.layers = Some(n))),
     field("hiddenSize", &[], Kind::Count(1, 10_000_000, |d, n| d.model.hidden_size = Some(n))),
     field("heads", &[], Kind::Count(1, 100_000, |d, n| d.model.heads = Some(n))),
@@ -134,6 +139,23 @@ pub(super) const FIELDS: &[Field] = &[
         &["speculative-tokens"],
         Kind::Count(0, 1024, |d, n| d.out.engine.speculative_tokens = n),
     ),
+    field("engine.maxTotalTokens", &["max-total-tokens"], Kind::Tokens(|d, n| d.out.engine.max_total_tokens = Some(n))),
+    field("engine.graphBatch", &["graph-batch"], Kind::Count(1, 65_536, |d, n| d.out.engine.graph_batch = Some(n))),
+    field("engine.fullWindowCache", &["full-window-cache"], Kind::Flag(|d, on| d.out.engine.full_window_cache = on)),
+    field("engine.windowPoolRatio", &[], Kind::Share(|d, n| d.out.engine.window_pool_ratio = Some(n))),
+    field("engine.statePoolRatio", &[], Kind::Ratio(|d, n| d.out.engine.state_pool_ratio = Some(n))),
+    field("engine.stateSlots", &["state-slots"], Kind::Count(1, 10_000_000, |d, n| d.out.engine.state_slots = Some(n))),
+    field(
+        "engine.parallelSlots",
+        &["parallel-slots"],
+        Kind::Count(1, 10_000_000, |d, n| d.out.engine.parallel_slots = Some(n)),
+    ),
+    field("engine.ubatch", &["ubatch"], Kind::Tokens(|d, n| d.out.engine.ubatch = Some(n))),
+    field("engine.gpuLayers", &["gpu-layers"], Kind::Name(&["a number of layers", "all"], set_gpu_layers)),
+    field("engine.fit", &[], Kind::Flag(|d, on| d.out.engine.fit = Some(on))),
+    field("engine.textOnly", &["text-only"], Kind::Flag(|d, on| d.out.engine.text_only = on)),
+    field("engine.chunkedPrefill", &[], Kind::Flag(|d, on| d.out.engine.chunked_prefill = Some(on))),
+    field("engine.allowLongContext", &[], Kind::Flag(|d, on| d.out.engine.allow_long_context = on)),
     field("engine.layerPartition", &[], Kind::Counts(|d, list| d.out.engine.layer_partition = Some(list))),
     field("training.optimizer", &["optimizer"], Kind::Name(Optimizer::NAMES, set_optimizer)),
     field("training.precision", &["precision"], Kind::Name(Precision::NAMES, set_precision)),
@@ -264,6 +286,35 @@ pub(super) fn by_path(path: &str) -> Option<&'static Field> {
 }
 
 impl Field {
+    /// What it means, and an example.
+    pub(super) fn meaning(&self) -> Option<(&'static str, &'static str)> {
+        let found = meanings::MEANINGS.iter().find(|(path, ..)| *path == self.path);
+        found.map(|(_, meaning, example)| (*meaning, *example))
+    }
+
+    /// What it may hold, in words; of named values the first `most`.
+    pub(super) fn allowed(&self, most: usize) -> String {
+        match &self.kind {
+            Kind::Count(least, greatest, _) => format!("whole number, {least} to {greatest}"),
+            Kind::Tokens(_) => "tokens; `k` and `m` count in 1024s".to_owned(),
+            Kind::Parameters(_) => "a count such as `6.74B`".to_owned(),
+            Kind::Share(_) => "above 0, at most 1".to_owned(),
+            Kind::Ratio(_) => "above 0".to_owned(),
+            Kind::Memory(_) => "a quantity such as `16Gi`".to_owned(),
+            Kind::Flag(_) => "`true` or `false`".to_owned(),
+            Kind::Name(names, _) => {
+                let shown: Vec<&str> = names.iter().take(most).copied().collect();
+                let more = names.len().saturating_sub(most);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("{}{more}", shown.join(", "))
+            }
+            Kind::Text(_) => "text".to_owned(),
+            Kind::List(_) => "words, separated by commas or a list".to_owned(),
+            Kind::Counts(_) | Kind::Numbers(_) => "whole numbers, separated by commas or a list".to_owned(),
+            Kind::Object(_) => "an object".to_owned(),
+        }
+    }
+
     /// Reads a value and puts it into the draft.
     ///
     /// # Errors
@@ -295,6 +346,7 @@ impl Field {
             Kind::Tokens(set) => set(draft, numbers::tokens(text)?),
             Kind::Parameters(set) => set(draft, numbers::parameters(text)?),
             Kind::Share(set) => set(draft, numbers::share(text)?),
+            Kind::Ratio(set) => set(draft, numbers::ratio(text)?),
             Kind::Memory(set) => set(draft, numbers::memory(text)?),
             Kind::Flag(set) => set(draft, flag(text)?),
             Kind::Name(names, set) => {
@@ -387,6 +439,13 @@ fn set_engine(draft: &mut Draft, text: &str) -> bool {
 fn set_version(draft: &mut Draft, text: &str) -> bool {
     draft.out.engine.version = version(text);
     draft.out.engine.version.is_some()
+}
+
+/// Every layer, or a number of layers from the last one on.
+fn set_gpu_layers(draft: &mut Draft, text: &str) -> bool {
+    let layers = if text == "all" { Some(u64::MAX) } else { text.parse().ok().filter(|n| *n <= 100_000) };
+    draft.out.engine.gpu_layers = layers;
+    layers.is_some()
 }
 
 /// `v0.19.0`, `0.8.5.post1`, `0.11.0rc2+cu129`, `0.19`: the leading dotted numbers, at least two.

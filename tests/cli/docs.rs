@@ -114,6 +114,24 @@ fn the_command_reference_is_current() {
 }
 
 #[test]
+fn the_annotation_reference_is_current() {
+    generated("docs/annotations.md", &vramguard::spec::annotations::reference::markdown());
+}
+
+#[test]
+fn the_reason_codes_are_current() {
+    let mut page = "# Reason codes\n\nGenerated; `UPDATE=1 cargo test --test cli` rewrites it.\n\n\
+         Stable codes of `reason` in results and of `refusals` in estimates: why a workload does not fit or its engine would \
+         not start. An engine's own check is only held against a workload where version and settings make it \
+         certain.\n\n| code | meaning |\n|---|---|\n"
+        .to_owned();
+    for (code, meaning) in vramguard::estimate::refusal::REASONS {
+        writeln!(page, "| `{code}` | {meaning} |").unwrap();
+    }
+    generated("docs/reasons.md", &page);
+}
+
+#[test]
 fn the_published_schema_is_current() {
     generated("docs/schema/check-result.schema.json", &vramguard("schema").stdout);
 }

@@ -48,19 +48,15 @@ impl Reader<'_> {
 
     /// The arguments with the settings of the files that they name.
     pub(super) fn with_files(&mut self, given: Vec<Given>) -> Vec<Given> {
-        let named = |effect: fn(Effect) -> bool| {
-            let of = |given: &Given| given.value.clone().map(|path| (given.name.clone(), path));
-            given.iter().filter(|given| effect(given.flag.effect)).filter_map(of).collect::<Vec<_>>()
-        };
-        let mut before = named(|effect| matches!(effect, Effect::File));
-        let after = named(|effect| matches!(effect, Effect::FileOver));
+        let configs = given.iter().filter(|given| matches!(given.flag.effect, Effect::Config));
+        let mut files: Vec<(String, String)> =
+            configs.filter_map(|given| Some((given.name.clone(), given.value.clone()?))).collect();
         if self.program.trains {
             let bare = self.bare.iter().filter(|word| is_config(word));
-            before.extend(bare.map(|word| ("its config".to_owned(), word.clone())));
+            files.extend(bare.map(|word| ("its config".to_owned(), word.clone())));
         }
-        let mut all: Vec<Given> = before.iter().flat_map(|(flag, path)| self.own_settings(flag, path)).collect();
+        let mut all: Vec<Given> = files.iter().flat_map(|(flag, path)| self.own_settings(flag, path)).collect();
         all.extend(given);
-        all.extend(after.iter().flat_map(|(flag, path)| self.own_settings(flag, path)));
         all
     }
 
@@ -68,7 +64,7 @@ impl Reader<'_> {
     pub(super) fn own_file(&mut self, path: &str) {
         let mut given = self.own_settings("its config", path);
         given.retain(|given| given.flag.names.first().is_none_or(|name| !self.kept.contains_key(name)));
-        self.take(given);
+        self.take(&given);
     }
 
     fn own_settings(&mut self, flag: &str, path: &str) -> Vec<Given> {
@@ -105,7 +101,7 @@ impl Reader<'_> {
     pub(super) fn include_value(&mut self, name: &str, value: &Value, table: &'static [Flag]) {
         let mut given = settings(name, value, table);
         given.retain(|given| given.flag.names.first().is_none_or(|name| !self.kept.contains_key(name)));
-        self.take(given);
+        self.take(&given);
     }
 }
 

@@ -15,6 +15,7 @@ mod trainers;
 mod trtllm;
 mod values;
 mod vllm;
+mod wrappers;
 
 use serde_json::Value;
 
@@ -35,6 +36,10 @@ const PROGRAMS: &[&Program] = &[
     &trtllm::PROGRAM,
     &llamacpp::PROGRAM,
     &ollama::PROGRAM,
+    &wrappers::KSERVE,
+    &wrappers::NIM,
+    &wrappers::DJL,
+    &wrappers::RUNPOD,
     &trainers::TRL,
     &trainers::TORCHTUNE,
     &trainers::TORCHTITAN,
@@ -115,9 +120,9 @@ fn recognise(container: &Container, env: &Env, around: &Surroundings<'_>, draft:
         let program = run.program;
         name(program, Origin::Argument, draft);
         version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
-        let mut reader = Reader::new(draft, program, run.start, scene(&command.env));
+        let mut reader = Reader::new(draft, program, run.start, scene(&command.env)).of_image(&image);
         reader.launcher = run.launcher;
-        reader.take(last_of_each(run.launch));
+        reader.take(&last_of_each(run.launch));
         reader.read(&run.arguments);
         if runs.any(|(_, other)| other.words != command.words) {
             // Which of them runs, or whether all do, is decided when the script runs.
@@ -148,9 +153,9 @@ fn by_image(
     if rule.entrypoint && container.command.is_empty() {
         let words = commands.first().map_or(&[][..], |command| command.words.as_slice());
         let words = words.strip_prefix(&["serve".to_owned()][..]).unwrap_or(words);
-        return Reader::new(draft, program, &[], scene).read(words);
+        return Reader::new(draft, program, &[], scene).of_image(image).read(words);
     }
-    Reader::new(draft, program, &[], scene).read(&[]);
+    Reader::new(draft, program, &[], scene).of_image(image).read(&[]);
     let command = container.command.iter().chain(&container.args).next().map_or("the entry point", String::as_str);
     draft.out.unread.push(format!("`{}` runs {} with arguments that are not seen here", shown(command), program.name));
     draft.out.unknown_fields.insert("arguments");

@@ -1,9 +1,10 @@
 //! Command lines as data: a program has names, flags and variables; each flag says what it sets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::image::Image;
 use super::shell::{self, Env, Var};
 use crate::spec::declaration::Origin;
 use crate::spec::draft::{Draft, Source};
@@ -22,6 +23,8 @@ pub(super) struct Program {
     pub(super) positional: Option<&'static str>,
     /// Flags.
     pub(super) flags: &'static [Flag],
+    /// The program that it passes on every other flag to.
+    pub(super) wraps: Option<&'static Program>,
     /// Flags without value and without effect on memory.
     pub(super) switches: &'static [&'static str],
     /// Environment variables; as flags, without dashes.
@@ -74,9 +77,10 @@ pub(super) enum Effect {
     /// With or without `true` or `false` after it: kept for `finish` as `true` or `false`.
     KeepBool,
     /// Its value is a file of settings under the program's own names, weaker than arguments.
-    File,
-    /// As `File`, stronger than arguments.
-    FileOver,
+    Config,
+    /// Its value is a file of further options, which win over flags where the function says so; a doubt where the file
+    /// is not seen.
+    File(fn(&mut Reader<'_>, &Value), Weight),
     /// Takes a value, has no effect.
     Skip,
     /// Takes any number of values, has no effect.
@@ -85,6 +89,27 @@ pub(super) enum Effect {
     Unread(&'static str),
     /// As `Unread`, without value.
     UnreadSwitch(&'static str),
+}
+
+/// Whether a file of options is stronger than flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// The file wins.
+    Stronger,
+    /// Flags win.
+    Weaker,
+}
+
+impl Program {
+    /// The row of a flag, of this program or of the one that it wraps.
+    fn row(&self, name: &str) -> Option<&'static Flag> {
+        let own = self.flags.iter().find(|flag| flag.names.contains(&name));
+        own.or_else(|| self.wraps?.row(name))
+    }
+
+    fn is_switch(&self, name: &str) -> bool {
+        self.switches.contains(&name) || self.wraps.is_some_and(|wrapped| wrapped.is_switch(name))
+    }
 }
 
 impl Effect {
@@ -151,6 +176,8 @@ pub(super) struct Reader<'a> {
     pub(super) bare: Vec<String>,
     /// The words that started it.
     pub(super) start: &'static [&'static str],
+    /// Repository of the container's image.
+    pub(super) image: String,
     /// The launcher that starts it, once for each process.
     pub(super) launcher: Option<&'static str>,
     /// Argument or Env.
@@ -185,17 +212,30 @@ impl<'a> Reader<'a> {
             kept: BTreeMap::new(),
             places: BTreeMap::new(),
             bare: Vec::new(),
+            image: String::new(),
             launcher: None,
             origin: Origin::Argument,
             location: String::new(),
         }
     }
 
+    /// The same for a container of this image.
+    pub(super) fn of_image(self, image: &Image<'_>) -> Self {
+        Self { image: image.repository.to_owned(), ..self }
+    }
+
     /// Reads arguments, then variables (which are weaker), then what follows from both.
     pub(super) fn read(&mut self, arguments: &[String]) {
         let given = self.arguments(arguments);
-        let given = self.with_files(given);
-        self.take(last_of_each(given));
+        let given = last_of_each(self.with_files(given));
+        let weight = |given: &Given| match given.flag.effect {
+            Effect::File(_, Weight::Stronger) => 0,
+            Effect::File(_, Weight::Weaker) => 2,
+            _ => 1,
+        };
+        for turn in 0..=2 {
+            self.take(given.iter().filter(|given| weight(given) == turn));
+        }
         let env = self.scene.env;
         self.origin = Origin::Env;
         for flag in self.program.env {
@@ -220,21 +260,78 @@ impl<'a> Reader<'a> {
     }
 
     /// Flags as they were given, none of them twice.
-    pub(super) fn take(&mut self, given: Vec<Given>) {
+    pub(super) fn take<'g>(&mut self, given: impl IntoIterator<Item = &'g Given>) {
         for given in given {
-            self.location = given.name;
-            match given.value {
-                Some(value) => self.apply(given.flag, &value),
+            self.location.clone_from(&given.name);
+            match &given.value {
+                Some(value) => self.apply(given.flag, value),
                 None => self.switch(given.flag, !given.negated),
             }
         }
     }
 
-    /// Sets a field that nothing was said of to what the program then does.
-    pub(super) fn default(&mut self, path: &str, value: impl Into<Value>) {
-        let source = Source { origin: Origin::Inferred, location: self.program.name };
-        // The tables' defaults are tested to be allowed.
-        let _ = self.draft.set_path(path, &value.into(), source);
+    /// Reads the keys of a file of options as flags; what flags said before stands.
+    pub(super) fn as_flags(&mut self, options: &Value) {
+        let mut words = Vec::new();
+        for (key, value) in options.as_object().into_iter().flatten() {
+            let name = format!("--{}", key.replace('_', "-"));
+            match value {
+                Value::Bool(true) => words.push(name),
+                Value::Bool(false) if key.starts_with("no") => {}
+                Value::Bool(false) => words.push(format!("--no-{}", key.replace('_', "-"))),
+                Value::Null => {}
+                Value::String(text) => words.push(format!("{name}={text}")),
+                Value::Array(items) => {
+                    words.push(name);
+                    words
+                        .extend(items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)));
+                }
+                other => words.push(format!("{name}={other}")),
+            }
+        }
+        let given = last_of_each(self.arguments(&words));
+        self.take(given.iter().filter(|given| !matches!(given.flag.effect, Effect::File(..))));
+    }
+
+    /// Reads further arguments that a variable holds; what was said before stands.
+    pub(super) fn more(&mut self, text: &str) {
+        let Ok((commands, _)) = shell::script(text, self.scene.env, &[]) else {
+            return self.doubt("arguments", "further arguments cannot be read");
+        };
+        for words in commands {
+            let given = last_of_each(self.arguments(&words));
+            self.take(&given);
+        }
+    }
+
+    /// Applies the options of a file.
+    fn file(&mut self, path: &str, read: fn(&mut Reader<'_>, &Value)) {
+        match self.document(path.trim()) {
+            // A part that is not known may be any of them.
+            Ok(options) if shell::is_known(&options.to_string()) => read(self, &options),
+            Ok(_) => self.doubt("arguments", "options in the file are not known here"),
+            Err(why) => self.doubt("arguments", &why),
+        }
+    }
+
+    /// Something unread that a field may depend on.
+    pub(super) fn doubt(&mut self, field: &'static str, why: &str) {
+        self.unread(why);
+        self.draft.out.unknown_fields.insert(field);
+    }
+
+    /// Sets a field that nothing has set to what the program does by itself.
+    pub(super) fn default(&mut self, path: &str, value: &Value) {
+        if self.draft.is_free(path) {
+            let location = self.location.clone();
+            let source = Source { origin: Origin::Inferred, location: &location };
+            let _ = self.draft.set_path(path, value, source);
+        }
+    }
+
+    /// As [`Self::default`].
+    pub(super) fn usually(&mut self, path: &str, value: impl Into<Value>) {
+        self.default(path, &value.into());
     }
 
     /// The value of a `Keep` flag.
@@ -306,7 +403,7 @@ impl<'a> Reader<'a> {
         let unknown = (!shell::is_known(value))
             .then(|| format!("the value `{}` is not known here", shown(&shell::written(value))));
         match (flag.effect, unknown) {
-            (Effect::Skip | Effect::SkipMany | Effect::File | Effect::FileOver, _) => {}
+            (Effect::Skip | Effect::SkipMany | Effect::Config, _) => {}
             (Effect::Set(path) | Effect::Map(path, _), Some(why)) => self.unknown(path, &why),
             (Effect::KeepAny, _) => self.keep(flag, value.trim().to_owned()),
             (_, Some(why)) => {
@@ -325,6 +422,7 @@ impl<'a> Reader<'a> {
                 Err(why) => self.unknown(path, &why),
             },
             (Effect::Call(call), None) => call(self, value),
+            (Effect::File(read, _), None) => self.file(value, read),
             (Effect::Keep | Effect::KeepMany | Effect::KeepSwitch | Effect::KeepBool, None) => {
                 self.keep(flag, value.trim().to_owned());
             }
@@ -343,8 +441,8 @@ impl<'a> Reader<'a> {
 
     fn keep(&mut self, flag: &Flag, value: String) {
         if let Some(name) = flag.names.first() {
-            self.kept.insert(name, value);
-            self.places.insert(name, self.location.clone());
+            self.kept.entry(name).or_insert(value);
+            self.places.entry(name).or_insert_with(|| self.location.clone());
         }
     }
 
@@ -404,22 +502,25 @@ impl<'a> Reader<'a> {
 
     fn is_plain_switch(&self, word: &str) -> bool {
         let name = word.replace('_', "-");
-        word.contains('=') || name.starts_with("--no-") || self.program.switches.contains(&name.as_str())
+        word.contains('=') || name.starts_with("--no-") || self.program.is_switch(&name)
     }
 
     fn find(&self, word: &str) -> Option<Given> {
-        find_in(self.program.flags, word)
+        find_by(&|name| self.program.row(name), word)
     }
 }
 
 /// A table's row for a word: `--name`, `--name=value`, `--name.key=value`, `--no-name`, `_` for `-`.
 pub(super) fn find_in(table: &'static [Flag], word: &str) -> Option<Given> {
+    find_by(&|name| table.iter().find(|flag| flag.names.contains(&name)), word)
+}
+
+fn find_by(row: &dyn Fn(&str) -> Option<&'static Flag>, word: &str) -> Option<Given> {
     let (written, value) = match word.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (word, None),
     };
     let name = written.replace('_', "-");
-    let row = |name: &str| table.iter().find(|flag| flag.names.contains(&name));
     let given = |flag, negated, value| Some(Given { flag, name: written.to_owned(), value, negated });
     if let Some(flag) = row(&name) {
         let switch = !flag.effect.takes_value();
@@ -431,10 +532,14 @@ pub(super) fn find_in(table: &'static [Flag], word: &str) -> Option<Given> {
     if let Some(flag) = name.strip_prefix("--no-").and_then(|rest| row(&format!("--{rest}"))) {
         return given(flag, true, None).filter(|_| !flag.effect.takes_value());
     }
-    let base = name.split_once('.').map(|(base, _)| base)?;
-    row(base)
-        .filter(|flag| matches!(flag.effect, Effect::Skip | Effect::Unread(_)))
-        .and_then(|flag| given(flag, false, value))
+    let (base, keys) = name.split_once('.')?;
+    let flag = row(base)?;
+    match flag.effect {
+        Effect::Skip | Effect::Unread(_) => given(flag, false, value),
+        Effect::Call(_) => given(flag, false, Some(nested(written.split_once('.')?.1, &value?))),
+        _ => None,
+    }
+    .filter(|_| !keys.is_empty())
 }
 
 /// `--nnodes` names more than one node, or something that is not known here.
@@ -452,14 +557,34 @@ pub(super) fn is_bool(word: &str) -> bool {
     matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0" | "yes" | "no")
 }
 
-/// The last of several equal flags counts, as in every argument parser read here.
+/// `a.b=1` as `{"a":{"b":1}}`.
+fn nested(keys: &str, value: &str) -> String {
+    let leaf = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    keys.split('.').rev().take(8).fold(leaf, |inner, key| serde_json::json!({ key: inner })).to_string()
+}
+
+/// The last of several equal flags counts, as in every argument parser read here; the parts of one object are joined.
 pub(super) fn last_of_each(given: Vec<Given>) -> Vec<Given> {
-    let mut seen = BTreeSet::new();
-    let mut out: Vec<Given> = given
-        .into_iter()
-        .rev()
-        .filter(|given| given.flag.names.first().is_none_or(|name| seen.insert(*name)))
-        .collect();
-    out.reverse();
-    out
+    let mut at: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut out: Vec<Option<Given>> = Vec::with_capacity(given.len());
+    for mut given in given {
+        if let Some(name) = given.flag.names.first() {
+            let earlier = at.insert(name, out.len()).and_then(|index| out.get_mut(index)).and_then(Option::take);
+            if let Some(joined) =
+                earlier.filter(|_| given.name.contains('.')).and_then(|earlier| joined(&earlier, &given))
+            {
+                given.value = Some(joined);
+            }
+        }
+        out.push(Some(given));
+    }
+    out.into_iter().flatten().collect()
+}
+
+/// Both values as one object.
+fn joined(earlier: &Given, later: &Given) -> Option<String> {
+    let object = |given: &Given| serde_json::from_str::<serde_json::Map<String, Value>>(given.value.as_deref()?).ok();
+    let mut all = object(earlier)?;
+    all.extend(object(later)?);
+    Some(Value::Object(all).to_string())
 }

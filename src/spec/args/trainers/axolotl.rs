@@ -39,6 +39,7 @@ pub(in crate::spec::args) const AXOLOTL: Program = Program {
     starts: &[&["axolotl", "train"], &["-m", "axolotl.cli.train"], &["-m", "axolotl.cli.main", "train"]],
     positional: None,
     flags: tables!(OWN, hf::FLAGS, launch::COUNTS),
+    wraps: None,
     switches: &[],
     env: &[],
     images: &[
@@ -95,8 +96,8 @@ fn finish(reader: &mut Reader<'_>) {
         targets: None,
     };
     hf::common(reader, &habits);
-    reader.default("contextLength", 512);
-    reader.default("batchSize", sequences);
+    reader.usually("contextLength", 512);
+    reader.usually("batchSize", sequences);
     if matches!(kind.as_str(), "dpo" | "ipo" | "kto") && !tuned {
         reader.put("training.referenceModels", 1);
     }

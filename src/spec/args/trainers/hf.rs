@@ -55,6 +55,7 @@ pub(in crate::spec::args) const TRANSFORMERS: Program = Program {
     starts: &[&["run_clm.py"], &["run_clm_no_trainer.py"], &["run_mlm.py"], &["finetune_trainer.py"]],
     positional: None,
     flags: tables!(FLAGS, LENGTH, COUNTS),
+    wraps: None,
     switches: &["--do-train", "--do-eval", "--trust-remote-code", "--overwrite-output-dir"],
     env: &[],
     images: &[],
@@ -147,7 +148,7 @@ pub(super) fn common(reader: &mut Reader<'_>, habits: &Habits) {
     precision(reader, habits);
     kernels(reader);
     if habits.checkpointing.is_some() {
-        reader.default("training.optimizer", "adamw");
+        reader.usually("training.optimizer", "adamw");
     }
 }
 
@@ -202,7 +203,7 @@ pub(super) fn checkpointing(reader: &mut Reader<'_>, habit: Option<bool>) {
         if told.is_some() {
             reader.put("training.checkpointing", value);
         } else {
-            reader.default("training.checkpointing", value);
+            reader.usually("training.checkpointing", value);
         }
     }
 }
@@ -255,10 +256,10 @@ pub(super) fn lora(reader: &mut Reader<'_>, habits: &Habits) {
     }
     reader.draft.lora();
     if let Some(rank) = habits.rank {
-        reader.default("training.lora.rank", rank);
+        reader.usually("training.lora.rank", rank);
     }
     if let Some(targets) = habits.targets {
-        reader.default("training.lora.targets", targets);
+        reader.usually("training.lora.targets", targets);
     }
     if reader.text("--lora-dropout").and_then(|text| text.parse::<f64>().ok()).is_some_and(|share| share > 0.0) {
         reader.put("training.lora.dropout", true);

@@ -4,7 +4,7 @@ use super::launch::data_parallel;
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag};
 
 const FLAGS: &[Flag] = &[
-    flag(&["--config"], Effect::File),
+    flag(&["--config"], Effect::Config),
     flag(&["--checkpoint-dir", "--model-name"], Effect::Set("model")),
     flag(&["--precision"], Effect::Keep),
     flag(&["--quantize"], Effect::Keep),
@@ -38,6 +38,7 @@ pub(in crate::spec::args) const LITGPT: Program = Program {
     ],
     positional: Some("model"),
     flags: FLAGS,
+    wraps: None,
     switches: &[],
     env: &[],
     images: &[],
@@ -57,9 +58,9 @@ fn finish(reader: &mut Reader<'_>) {
     let command = reader.start.last().copied().unwrap_or_default();
     let pretrains = command == "pretrain";
     reader.put_kept("--train.max-seq-length", "contextLength");
-    reader.default("batchSize", if pretrains { 4 } else { 1 });
+    reader.usually("batchSize", if pretrains { 4 } else { 1 });
     if !reader.kept.contains_key("--nproc-per-node") {
-        reader.default("parallelism.data", 1);
+        reader.usually("parallelism.data", 1);
     }
     data_parallel(reader, true);
     let several = reader.draft.out.parallelism.data > 1;
@@ -80,8 +81,8 @@ fn finish(reader: &mut Reader<'_>) {
     };
     reader.put("training.precision", precision);
     // Layers are recomputed only where FSDP wraps them, and not in pretraining.
-    reader.default("training.checkpointing", if several && !pretrains { "full" } else { "none" });
-    reader.default("training.loss", "chunked");
+    reader.usually("training.checkpointing", if several && !pretrains { "full" } else { "none" });
+    reader.usually("training.loss", "chunked");
     if reader.text("--optimizer").is_some_and(|name| name.ends_with("SGD")) {
         reader.put("training.optimizer", "sgd");
     }
@@ -100,11 +101,11 @@ fn finish(reader: &mut Reader<'_>) {
 fn adapters(reader: &mut Reader<'_>) {
     reader.put_kept("--lora-r", "training.lora.rank");
     reader.draft.lora();
-    reader.default("training.lora.rank", 8);
+    reader.usually("training.lora.rank", 8);
     let on = |name: &str, usual: bool| if reader.kept.contains_key(name) { reader.on(name) } else { usual };
     let targets: Vec<&str> = TARGETS.iter().filter(|(name, usual, _)| on(name, *usual)).map(|row| row.2).collect();
     reader.put("training.lora.targets", targets.join(","));
-    reader.default("training.lora.fp32Adapters", reader.text("--precision") != Some("bf16-true"));
+    reader.usually("training.lora.fp32Adapters", reader.text("--precision") != Some("bf16-true"));
     if reader.text("--lora-dropout").is_none_or(|text| text.parse() != Ok(0.0_f64)) {
         reader.put("training.lora.dropout", true);
     }

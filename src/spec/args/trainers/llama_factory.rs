@@ -40,6 +40,7 @@ pub(in crate::spec::args) const LLAMA_FACTORY: Program = Program {
     ],
     positional: None,
     flags: tables!(OWN, hf::FLAGS, COUNTS),
+    wraps: None,
     switches: &["--do-train"],
     env: &[],
     images: &[
@@ -84,8 +85,8 @@ fn finish(reader: &mut Reader<'_>) {
     }
     partial(reader, &tuning);
     hf::common(reader, &habits);
-    reader.default("contextLength", 2048);
-    reader.default("batchSize", 8 * sequences);
+    reader.usually("contextLength", 2048);
+    reader.usually("batchSize", 8 * sequences);
     if matches!(stage.as_str(), "dpo" | "kto")
         && !adapted
         && reader.text("--pref-loss").unwrap_or("sigmoid") == "sigmoid"
@@ -109,7 +110,7 @@ fn partial(reader: &mut Reader<'_>, tuning: &str) {
     for (on, rank, usual) in [("--use-galore", "--galore-rank", 16), ("--use-apollo", "--apollo-rank", 16)] {
         if reader.on(on) {
             reader.put_kept(rank, "training.projectionRank");
-            reader.default("training.projectionRank", usual);
+            reader.usually("training.projectionRank", usual);
             if reader.on("--galore-layerwise") {
                 reader.put("training.optimizerInBackward", true);
             }

@@ -6,7 +6,7 @@ use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 
 /// Flags that are not about the model's shape.
 pub(super) const TRAINING: &[Flag] = &[
-    flag(&["--yaml-cfg"], Effect::File),
+    flag(&["--yaml-cfg"], Effect::Config),
     flag(&["--micro-batch-size"], Effect::Set("batchSize")),
     flag(&["--global-batch-size"], Effect::KeepAny),
     flag(&["--seq-length", "--decoder-seq-length"], Effect::Set("contextLength")),
@@ -60,6 +60,7 @@ pub(in crate::spec::args) const MEGATRON: Program = Program {
     starts: &[&["pretrain_*.py"]],
     positional: None,
     flags: tables!(TRAINING, megatron_model::SHAPE, COUNTS),
+    wraps: None,
     switches: &[
         "--overlap-grad-reduce",
         "--overlap-param-gather",
@@ -96,7 +97,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, swift: bool) {
         let on = reader.on("--sequence-parallel");
         reader.put("training.sequenceParallel", on);
     } else {
-        reader.default("training.sequenceParallel", false);
+        reader.usually("training.sequenceParallel", false);
     }
     let unfused = matches!(reader.text("--attention-backend"), Some("unfused" | "local"))
         || reader.text("--transformer-impl") == Some("local");
@@ -105,11 +106,11 @@ pub(super) fn settings(reader: &mut Reader<'_>, swift: bool) {
     }
     let none = reader.text("--hidden-dropout").and_then(|share| share.parse().ok()) == Some(0.0_f64);
     if !none && !swift {
-        reader.default("training.dropout", true);
+        reader.usually("training.dropout", true);
     }
-    reader.default("training.loss", "default");
-    reader.default("training.fusedKernels", true);
-    reader.default("training.fixedLengths", true);
+    reader.usually("training.loss", "default");
+    reader.usually("training.fusedKernels", true);
+    reader.usually("training.fixedLengths", true);
 }
 
 /// Micro-batches of a step on one data-parallel rank.

@@ -64,7 +64,7 @@ pub(super) fn shape(reader: &mut Reader<'_>) {
         plain(reader)
     };
     match config {
-        Ok(config) => reader.default("config", config),
+        Ok(config) => reader.usually("config", config),
         Err(why) => reader.unknown("model", why),
     }
 }

@@ -104,6 +104,7 @@ pub(in crate::spec::args) const NEMO: Program = Program {
     starts: &[&["nemo", "llm"], &["run_recipe.py"], &["megatron_gpt_*.py"], &["finetune_*_nemo.py"]],
     positional: None,
     flags: OWN,
+    wraps: None,
     switches: &[],
     env: &[],
     images: &[ImageRule { repository: "nvidia/nemo", entrypoint: false, versioned: false }],
@@ -125,7 +126,7 @@ fn finish(reader: &mut Reader<'_>) {
         Some(name) if name.contains("bf16") => reader.put("training.precision", "mixed-bf16"),
         Some(name) if name.contains("16") => reader.put("training.precision", "mixed-fp16"),
         Some(name) if name.contains("32") => reader.put("training.precision", "fp32"),
-        _ => reader.default("training.precision", "mixed-bf16"),
+        _ => reader.usually("training.precision", "mixed-bf16"),
     }
     if let Some(kind) = reader.text("model.recompute-granularity").map(str::to_ascii_lowercase) {
         let none = matches!(kind.as_str(), "null" | "none");
@@ -138,18 +139,18 @@ fn finish(reader: &mut Reader<'_>) {
         .is_some_and(|kind| matches!(kind.to_ascii_lowercase().as_str(), "lora" | "dora" | "canonical_lora"));
     if adapted || !reader.draft.is_free("training.lora.rank") {
         reader.draft.lora();
-        reader.default("training.lora.rank", 32);
-        reader.default("training.lora.targets", "linear_qkv,linear_proj,linear_fc1,linear_fc2");
+        reader.usually("training.lora.rank", 32);
+        reader.usually("training.lora.targets", "linear_qkv,linear_proj,linear_fc1,linear_fc2");
     }
     let divided = reader.text("optimizer.use-distributed-optimizer").is_none()
         || reader.on("optimizer.use-distributed-optimizer");
-    reader.default("training.sharding", if divided { "megatron" } else { "ddp" });
+    reader.usually("training.sharding", if divided { "megatron" } else { "ddp" });
     let passes = reader.draft.out.batch_size.and_then(|batch| batch.checked_mul(reader.draft.out.parallelism.data));
     if let Some((global, pass)) = reader.number("train.global-batch-size").zip(passes) {
         reader.put("training.microBatches", (global / pass.max(1)).max(1));
     }
-    reader.default("training.fusedKernels", true);
-    reader.default("training.fixedLengths", true);
+    reader.usually("training.fusedKernels", true);
+    reader.usually("training.fixedLengths", true);
     let recipe =
         reader.text("--recipe").map_or_else(String::new, |name| format!(" `{}`", crate::spec::numbers::shown(name)));
     reader.draft.out.unread.push(format!(

@@ -6,7 +6,7 @@ use super::megatron;
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 
 const OWN: &[Flag] = &[
-    flag(&["--config"], Effect::File),
+    flag(&["--config"], Effect::Config),
     flag(&["--model"], Effect::Set("model")),
     flag(&["--model-type"], Effect::Skip),
     flag(&["--tuner-type", "--train-type", "--sft-type"], Effect::Keep),
@@ -38,6 +38,7 @@ pub(in crate::spec::args) const SWIFT: Program = Program {
     ],
     positional: None,
     flags: tables!(OWN, hf::FLAGS, hf::LENGTH, COUNTS),
+    wraps: None,
     switches: &[],
     env: &[],
     images: &[],
@@ -58,6 +59,7 @@ pub(in crate::spec::args) const MEGATRON_SWIFT: Program = Program {
     ],
     positional: None,
     flags: tables!(MEGATRON_OWN, megatron::TRAINING, COUNTS),
+    wraps: None,
     switches: &[],
     env: &[],
     images: &[],
@@ -65,7 +67,7 @@ pub(in crate::spec::args) const MEGATRON_SWIFT: Program = Program {
 };
 
 const MEGATRON_OWN: &[Flag] = &[
-    flag(&["--config"], Effect::File),
+    flag(&["--config"], Effect::Config),
     flag(&["--model"], Effect::Set("model")),
     flag(&["--load", "--ref-load", "--save", "--mcore-model"], Effect::Skip),
     flag(&["--max-length"], Effect::Set("contextLength")),
@@ -108,10 +110,10 @@ fn finish(reader: &mut Reader<'_>) {
     }
     if reader.on("--use-galore") {
         reader.put_kept("--galore-rank", "training.projectionRank");
-        reader.default("training.projectionRank", 128);
+        reader.usually("training.projectionRank", 128);
     }
     hf::common(reader, &Habits { sequences, launches, copies: launches, ..HABITS });
-    reader.default("batchSize", sequences);
+    reader.usually("batchSize", sequences);
     if pairs && matches!(kind.as_str(), "dpo" | "kto") && !adapted {
         reader.put("training.referenceModels", 1);
     }
@@ -128,5 +130,5 @@ fn finish_megatron(reader: &mut Reader<'_>) {
         hf::lora(reader, &HABITS);
     }
     megatron::settings(reader, true);
-    reader.default("batchSize", 1);
+    reader.usually("batchSize", 1);
 }

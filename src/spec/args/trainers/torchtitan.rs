@@ -4,7 +4,7 @@ use super::launch::{COUNTS, data_parallel};
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 
 const OWN: &[Flag] = &[
-    flag(&["--job.config-file"], Effect::File),
+    flag(&["--job.config-file"], Effect::Config),
     flag(&["--module", "--model.name"], Effect::Keep),
     flag(&["--config"], Effect::Keep),
     flag(&["--model.flavor"], Effect::Keep),
@@ -49,6 +49,7 @@ pub(in crate::spec::args) const TORCHTITAN: Program = Program {
     starts: &[&["-m", "torchtitan.train"], &["torchtitan/train.py"], &["run_train.sh"]],
     positional: None,
     flags: tables!(OWN, COUNTS),
+    wraps: None,
     switches: &[],
     env: &[
         flag(&["CONFIG_FILE"], Effect::Call(config_file)),
@@ -142,7 +143,7 @@ fn finish(reader: &mut Reader<'_>) {
         Some("muon") => reader.put("training.optimizer", "muon"),
         Some(_) => reader.at("--optimizer.name", |reader| reader.unknown("training.optimizer", "is not known here")),
     }
-    reader.default("training.fixedLengths", true);
+    reader.usually("training.fixedLengths", true);
     // A config of the image may set whatever was not overridden.
     let seen = reader.start.last() == Some(&"torchtitan.train") && reader.text("--config").is_none();
     if !seen && reader.text("--config").is_some() {

@@ -51,6 +51,7 @@ pub(in crate::spec::args) const TORCHTUNE: Program = Program {
     starts: &[&["tune", "run"]],
     positional: None,
     flags: tables!(COMMAND, KEYS, COUNTS),
+    wraps: None,
     switches: &[],
     env: &[],
     images: &[ImageRule { repository: "torchtune-trainer", entrypoint: false, versioned: false }],
@@ -131,7 +132,7 @@ fn finish(reader: &mut Reader<'_>) {
     data_parallel(reader, recipe.ends_with("_distributed"));
     if recipe.contains("single_device") {
         reader.put("training.sharding", "none");
-        reader.default("parallelism.data", 1);
+        reader.usually("parallelism.data", 1);
     } else if recipe.ends_with("_distributed") {
         reader.put(
             "training.sharding",
@@ -197,13 +198,13 @@ fn loss(reader: &mut Reader<'_>) {
 fn adapters(reader: &mut Reader<'_>) {
     reader.put_kept("model.lora-rank", "training.lora.rank");
     reader.draft.lora();
-    reader.default("training.lora.rank", 8);
+    reader.usually("training.lora.rank", 8);
     let attention = reader.text("model.lora-attn-modules").unwrap_or("q_proj,v_proj");
     let attention = attention.replace(['[', ']', '\'', '"', ' '], "");
     let mlp = if reader.on("model.apply-lora-to-mlp") { ",gate_proj,up_proj,down_proj" } else { "" };
     reader.put("training.lora.targets", format!("{attention}{mlp}"));
     let half = reader.draft.out.training.precision != Some(crate::estimate::workload::Precision::Fp32);
-    reader.default("training.lora.fp32Adapters", !half);
+    reader.usually("training.lora.fp32Adapters", !half);
     if reader.text("model.lora-dropout").and_then(|text| text.parse().ok()).is_some_and(|share: f64| share > 0.0) {
         reader.put("training.lora.dropout", true);
     }

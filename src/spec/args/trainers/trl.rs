@@ -7,7 +7,7 @@ use crate::spec::args::run::is_script;
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 
 const OWN: &[Flag] = &[
-    flag(&["--config"], Effect::File),
+    flag(&["--config"], Effect::Config),
     flag(&["--accelerate-config"], Effect::KeepAny),
     flag(&["--loss-type"], Effect::Keep),
     flag(&["--padding-free"], Effect::KeepBool),
@@ -49,6 +49,7 @@ pub(in crate::spec::args) const TRL: Program = Program {
     ],
     positional: None,
     flags: tables!(OWN, hf::FLAGS, hf::LENGTH, COUNTS, accelerate::FLAGS),
+    wraps: None,
     switches: &["--trust-remote-code", "--do-train", "--push-to-hub"],
     env: &[],
     images: &[],
@@ -98,8 +99,8 @@ fn finish(reader: &mut Reader<'_>) {
         generation(reader);
     }
     hf::common(reader, &habits);
-    reader.default("contextLength", kind.length);
-    reader.default("batchSize", 8 * kind.sequences);
+    reader.usually("contextLength", kind.length);
+    reader.usually("batchSize", 8 * kind.sequences);
     if reader.text("--loss-type") == Some("chunked_nll") {
         reader.put("training.loss", "chunked");
     }

@@ -16,6 +16,7 @@ pub(in crate::spec::args) const UNSLOTH: Program = Program {
     starts: &[&["unsloth-cli.py"], &["unsloth-cli"]],
     positional: None,
     flags: tables!(OWN, hf::FLAGS, hf::LENGTH),
+    wraps: None,
     switches: &["--use-rslora"],
     env: &[],
     images: &[],
@@ -41,11 +42,11 @@ fn finish(reader: &mut Reader<'_>) {
     }
     reader.kept.insert("--use-peft", "true".to_owned());
     reader.kept.entry("--gradient-checkpointing").or_insert_with(|| "unsloth".to_owned());
-    reader.default("training.optimizer", "adamw-8bit");
+    reader.usually("training.optimizer", "adamw-8bit");
     hf::common(reader, &HABITS);
-    reader.default("contextLength", 2048);
-    reader.default("batchSize", 2);
-    reader.default("training.gradientAccumulation", 4);
-    reader.default("training.fusedKernels", true);
-    reader.default("training.loss", "fused");
+    reader.usually("contextLength", 2048);
+    reader.usually("batchSize", 2);
+    reader.usually("training.gradientAccumulation", 4);
+    reader.usually("training.fusedKernels", true);
+    reader.usually("training.loss", "fused");
 }

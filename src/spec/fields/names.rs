@@ -1,7 +1,7 @@
-//! Names of weight quantizations.
+//! Words that fields take.
 
 /// Weight quantizations by the names that checkpoints, engines and GGUF files use.
-pub(in crate::spec) const QUANTIZATIONS: &[&str] = &[
+pub(crate) const QUANTIZATIONS: &[&str] = &[
     "none",
     "awq",
     "gptq",
