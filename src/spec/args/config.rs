@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::shell::{self, Var};
-use super::table::{Effect, Flag, Given, Reader, find_in};
+use super::table::{Effect, Flag, Given, Reader, find_in, last_of_each};
 use crate::spec::numbers::shown;
 use crate::spec::yaml;
 
@@ -20,6 +20,50 @@ pub(super) fn is_config(word: &str) -> bool {
 }
 
 impl Reader<'_> {
+    /// Reads the keys of a file of options as flags; what flags said before stands.
+    pub(super) fn as_flags(&mut self, options: &Value) {
+        let mut words = Vec::new();
+        for (key, value) in options.as_object().into_iter().flatten() {
+            let name = format!("--{}", key.replace('_', "-"));
+            match value {
+                Value::Bool(true) => words.push(name),
+                Value::Bool(false) if key.starts_with("no") => {}
+                Value::Bool(false) => words.push(format!("--no-{}", key.replace('_', "-"))),
+                Value::Null => {}
+                Value::String(text) => words.push(format!("{name}={text}")),
+                Value::Array(items) => {
+                    words.push(name);
+                    words
+                        .extend(items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)));
+                }
+                other => words.push(format!("{name}={other}")),
+            }
+        }
+        let given = last_of_each(self.arguments(&words));
+        self.take(given.iter().filter(|given| !matches!(given.flag.effect, Effect::File(..))));
+    }
+
+    /// Reads further arguments that a variable holds; what was said before stands.
+    pub(super) fn more(&mut self, text: &str) {
+        let Ok((commands, _)) = shell::script(text, self.scene.env, &[]) else {
+            return self.doubt("arguments", "further arguments cannot be read");
+        };
+        for words in commands {
+            let given = last_of_each(self.arguments(&words));
+            self.take(&given);
+        }
+    }
+
+    /// Applies the options of a file.
+    pub(super) fn file(&mut self, path: &str, read: fn(&mut Reader<'_>, &Value)) {
+        match self.document(path.trim()) {
+            // A part that is not known may be any of them.
+            Ok(options) if shell::is_known(&options.to_string()) => read(self, &options),
+            Ok(_) => self.doubt("arguments", "options in the file are not known here"),
+            Err(why) => self.doubt("arguments", &why),
+        }
+    }
+
     /// The content of a file of settings.
     ///
     /// # Errors

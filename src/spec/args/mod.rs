@@ -15,6 +15,7 @@ mod trainers;
 mod trtllm;
 mod values;
 mod vllm;
+mod words;
 mod wrappers;
 
 use serde_json::Value;

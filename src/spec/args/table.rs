@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::image::Image;
 use super::shell::{self, Env, Var};
+use super::words::find_by;
+pub(super) use super::words::{Given, find_in, is_bool, is_flag, last_of_each};
 use crate::spec::declaration::Origin;
 use crate::spec::draft::{Draft, Source};
 use crate::spec::files::Files;
@@ -186,17 +188,6 @@ pub(super) struct Reader<'a> {
     location: String,
 }
 
-/// A flag as it was given.
-pub(super) struct Given {
-    pub(super) flag: &'static Flag,
-    /// As written, without value; after the name of its file, if it stands in one.
-    pub(super) name: String,
-    /// `None` for switches.
-    pub(super) value: Option<String>,
-    /// `--no-...`.
-    pub(super) negated: bool,
-}
-
 impl<'a> Reader<'a> {
     pub(super) fn new(
         draft: &'a mut Draft,
@@ -267,50 +258,6 @@ impl<'a> Reader<'a> {
                 Some(value) => self.apply(given.flag, value),
                 None => self.switch(given.flag, !given.negated),
             }
-        }
-    }
-
-    /// Reads the keys of a file of options as flags; what flags said before stands.
-    pub(super) fn as_flags(&mut self, options: &Value) {
-        let mut words = Vec::new();
-        for (key, value) in options.as_object().into_iter().flatten() {
-            let name = format!("--{}", key.replace('_', "-"));
-            match value {
-                Value::Bool(true) => words.push(name),
-                Value::Bool(false) if key.starts_with("no") => {}
-                Value::Bool(false) => words.push(format!("--no-{}", key.replace('_', "-"))),
-                Value::Null => {}
-                Value::String(text) => words.push(format!("{name}={text}")),
-                Value::Array(items) => {
-                    words.push(name);
-                    words
-                        .extend(items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)));
-                }
-                other => words.push(format!("{name}={other}")),
-            }
-        }
-        let given = last_of_each(self.arguments(&words));
-        self.take(given.iter().filter(|given| !matches!(given.flag.effect, Effect::File(..))));
-    }
-
-    /// Reads further arguments that a variable holds; what was said before stands.
-    pub(super) fn more(&mut self, text: &str) {
-        let Ok((commands, _)) = shell::script(text, self.scene.env, &[]) else {
-            return self.doubt("arguments", "further arguments cannot be read");
-        };
-        for words in commands {
-            let given = last_of_each(self.arguments(&words));
-            self.take(&given);
-        }
-    }
-
-    /// Applies the options of a file.
-    fn file(&mut self, path: &str, read: fn(&mut Reader<'_>, &Value)) {
-        match self.document(path.trim()) {
-            // A part that is not known may be any of them.
-            Ok(options) if shell::is_known(&options.to_string()) => read(self, &options),
-            Ok(_) => self.doubt("arguments", "options in the file are not known here"),
-            Err(why) => self.doubt("arguments", &why),
         }
     }
 
@@ -447,7 +394,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Flags and positional words, in order.
-    fn arguments(&mut self, words: &[String]) -> Vec<Given> {
+    pub(super) fn arguments(&mut self, words: &[String]) -> Vec<Given> {
         let mut given = Vec::new();
         let mut words = words.iter().peekable();
         let mut positional = self.program.positional;
@@ -510,81 +457,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A table's row for a word: `--name`, `--name=value`, `--name.key=value`, `--no-name`, `_` for `-`.
-pub(super) fn find_in(table: &'static [Flag], word: &str) -> Option<Given> {
-    find_by(&|name| table.iter().find(|flag| flag.names.contains(&name)), word)
-}
-
-fn find_by(row: &dyn Fn(&str) -> Option<&'static Flag>, word: &str) -> Option<Given> {
-    let (written, value) = match word.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => (word, None),
-    };
-    let name = written.replace('_', "-");
-    let given = |flag, negated, value| Some(Given { flag, name: written.to_owned(), value, negated });
-    if let Some(flag) = row(&name) {
-        let switch = !flag.effect.takes_value();
-        return match value.as_deref().map(str::to_ascii_lowercase).as_deref() {
-            Some(text) if switch => given(flag, matches!(text, "false" | "0" | "no"), None),
-            _ => given(flag, false, value),
-        };
-    }
-    if let Some(flag) = name.strip_prefix("--no-").and_then(|rest| row(&format!("--{rest}"))) {
-        return given(flag, true, None).filter(|_| !flag.effect.takes_value());
-    }
-    let (base, keys) = name.split_once('.')?;
-    let flag = row(base)?;
-    match flag.effect {
-        Effect::Skip | Effect::Unread(_) => given(flag, false, value),
-        Effect::Call(_) => given(flag, false, Some(nested(written.split_once('.')?.1, &value?))),
-        _ => None,
-    }
-    .filter(|_| !keys.is_empty())
-}
-
 /// `--nnodes` names more than one node, or something that is not known here.
 pub(super) fn several_nodes(reader: &Reader<'_>) -> bool {
     reader.kept.get("--nnodes").is_some_and(|nodes| nodes.trim() != "1")
-}
-
-/// A word that begins a flag; `-1` is a value.
-pub(super) fn is_flag(word: &str) -> bool {
-    let mut chars = word.chars();
-    chars.next() == Some('-') && chars.next().is_some_and(|c| !c.is_ascii_digit() && c != '.')
-}
-
-pub(super) fn is_bool(word: &str) -> bool {
-    matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0" | "yes" | "no")
-}
-
-/// `a.b=1` as `{"a":{"b":1}}`.
-fn nested(keys: &str, value: &str) -> String {
-    let leaf = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-    keys.split('.').rev().take(8).fold(leaf, |inner, key| serde_json::json!({ key: inner })).to_string()
-}
-
-/// The last of several equal flags counts, as in every argument parser read here; the parts of one object are joined.
-pub(super) fn last_of_each(given: Vec<Given>) -> Vec<Given> {
-    let mut at: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let mut out: Vec<Option<Given>> = Vec::with_capacity(given.len());
-    for mut given in given {
-        if let Some(name) = given.flag.names.first() {
-            let earlier = at.insert(name, out.len()).and_then(|index| out.get_mut(index)).and_then(Option::take);
-            if let Some(joined) =
-                earlier.filter(|_| given.name.contains('.')).and_then(|earlier| joined(&earlier, &given))
-            {
-                given.value = Some(joined);
-            }
-        }
-        out.push(Some(given));
-    }
-    out.into_iter().flatten().collect()
-}
-
-/// Both values as one object.
-fn joined(earlier: &Given, later: &Given) -> Option<String> {
-    let object = |given: &Given| serde_json::from_str::<serde_json::Map<String, Value>>(given.value.as_deref()?).ok();
-    let mut all = object(earlier)?;
-    all.extend(object(later)?);
-    Some(Value::Object(all).to_string())
 }
