@@ -14,6 +14,7 @@ mod nemo;
 mod swift;
 mod torchtitan;
 mod torchtune;
+mod torchtune_configs;
 mod torchtune_models;
 mod trl;
 mod unsloth;

@@ -5,15 +5,13 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use super::launch::{COUNTS, data_parallel};
+use super::torchtune_configs::CONFIGS;
 use super::torchtune_models;
 use crate::spec::args::base_name;
 use crate::spec::args::config::is_config;
 use crate::spec::args::table::{Effect, Flag, ImageRule, Program, Reader, flag, tables};
 use crate::spec::args::values::model_dtype;
 use crate::spec::numbers::shown;
-
-/// Settings of torchtune's own configs, a line each (data/README.md).
-const CONFIGS: &str = include_str!("../../../../data/torchtune-configs.tsv");
 
 /// Keys of a config. Most are kept, so that the arguments override what the config says.
 const KEYS: &[Flag] = &[
