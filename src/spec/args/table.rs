@@ -457,6 +457,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The file's keys are the program's own flags.
+pub(super) fn as_flags(reader: &mut Reader<'_>, options: &Value) {
+    reader.as_flags(options);
+}
+
 /// `--nnodes` names more than one node, or something that is not known here.
 pub(super) fn several_nodes(reader: &Reader<'_>) -> bool {
     reader.kept.get("--nnodes").is_some_and(|nodes| nodes.trim() != "1")

@@ -3,6 +3,13 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
+    fn on_dotted_flags_and_files_of_any_kind(keys in "[a-z.=0-9{}]{0,30}", body in "[ a-z:{}\\[\\]0-9\\n-]{0,60}") {
+        for program in ["vllm serve m", "python3 -m sglang.launch_server", "trtllm-serve m", "trl sft", "axolotl train f.yaml"] {
+            shell(&format!("cat > f.yaml <<'END'\n{body}\nEND\n{program} --compilation-config.{keys} --config f.yaml"));
+        }
+    }
+
+    #[test]
     fn on_arbitrary_words(words in proptest::collection::vec(".{0,20}", 0..8), image in ".{0,30}") {
         let container = Container { name: "c".into(), image, args: words, ..Container::default() };
         read(&container, &ALONE, &mut Draft::default());
