@@ -17,8 +17,9 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
-use crate::spec::patch;
-use crate::spec::{kinds, yaml};
+use crate::spec::files::ConfigMaps;
+use crate::spec::pod::PodTemplate;
+use crate::spec::{kinds, patch, yaml};
 
 /// Fewer files than this are read before a bar could be seen.
 const BAR_FROM: usize = 200;
@@ -99,10 +100,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     checked.problems.extend(failures.iter().map(unread));
     let bar = progress(files.len());
     for file in files {
-        checked.file(&file, &policy, capacity.as_ref());
+        checked.file(&file);
         bar.inc(1);
     }
     bar.finish_and_clear();
+    checked.evaluate(&policy, capacity.as_ref());
     if let Some(capacity) = capacity {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
@@ -148,10 +150,13 @@ struct Checked {
     reports: Vec<Report>,
     problems: Vec<Problem>,
     notes: Vec<String>,
+    /// Read and not yet judged: a ConfigMap may come after the pod that has it mounted.
+    found: Vec<(Source, PodTemplate)>,
+    config_maps: ConfigMaps,
 }
 
 impl Checked {
-    fn file(&mut self, path: &std::path::Path, policy: &Policy, capacity: Option<&Capacity>) {
+    fn file(&mut self, path: &std::path::Path) {
         let name = path.display().to_string();
         let text = match manifests::read_bounded(path, manifests::MANIFEST_LIMIT) {
             Ok(text) => text,
@@ -160,11 +165,11 @@ impl Checked {
         let (documents, problems) = documents::read(&name, &text);
         self.problems.extend(problems);
         for document in documents {
-            self.document(&name, &document, policy, capacity);
+            self.document(&name, &document);
         }
     }
 
-    fn document(&mut self, file: &str, document: &Document, policy: &Policy, capacity: Option<&Capacity>) {
+    fn document(&mut self, file: &str, document: &Document) {
         if let Err(error) = kinds::identity(&document.value) {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));
@@ -175,23 +180,29 @@ impl Checked {
             line: document.line,
             message: error.to_string(),
         }));
+        self.config_maps.collect(&document.value);
+        let sourced = templates.into_iter().map(|found| (source(file, document, found.object), found.pod));
+        self.found.extend(sourced);
+    }
+
+    fn evaluate(&mut self, policy: &Policy, capacity: Option<&Capacity>) {
         let environment = Environment {
             catalog: Catalog::embedded(),
             inventory: capacity.map(|capacity| &capacity.inventory),
             policy,
+            config_maps: Some(&self.config_maps),
         };
-        for found in templates {
-            let source = source(file, document, found.object);
+        for (source, pod) in &self.found {
             let label = capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
             let asked = PolicyInput {
                 namespace: &source.namespace,
                 namespace_label: label.map(String::as_str),
                 ..PolicyInput::default()
             };
-            let mut reports = evaluate::evaluate(&found.pod, &source, &asked, &environment);
+            let mut reports = evaluate::evaluate(pod, source, &asked, &environment);
             // Admission patches pods only, so that nobody's templates drift.
             for report in reports.iter_mut().filter(|report| report.source.kind == "Pod") {
-                report.patch = patch::annotate(&found.pod, &patch::record(report));
+                report.patch = patch::annotate(pod, &patch::record(report));
             }
             self.reports.extend(reports);
         }

@@ -54,7 +54,8 @@ pub(super) fn short_product(product: &str) -> &str {
 /// One workload against where it may run, or against nothing.
 pub(super) fn estimate(declaration: &Declaration, candidates: Option<&Candidates>) -> Report {
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment =
+        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
     let asked = PolicyInput::default();
     let mut report = evaluate_declaration(declaration, &source, &asked, candidates, &environment);
     for fix in &mut report.fixes {
@@ -69,7 +70,8 @@ pub(super) fn solve(
     questions: &[Question],
     candidates: Option<&Candidates>,
 ) -> Vec<Solution> {
-    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment =
+        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
     let nowhere = Candidates::default();
     let candidates = candidates.unwrap_or(&nowhere);
     let mut solutions = evaluate::solve(declaration, questions, candidates, &environment);

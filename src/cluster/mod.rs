@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use kube::runtime::watcher;
 use tokio::sync::Notify;
 
 use crate::decide::Inventory;
+use crate::spec::files::{ConfigMaps, Keys};
 use crate::spec::nodes::NodeView;
 use cache::Cache;
 
@@ -29,6 +30,9 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// A cache that has been out of step for longer than this is not ready.
 const STALE: Duration = Duration::from_mins(1);
+
+/// Bytes of all ConfigMaps that are held: what is beyond is not known.
+const CONFIG_MAPS_BUDGET: usize = 64 << 20;
 
 /// A snapshot that lags behind its caches for longer than this is not ready.
 const LAGGING: Duration = Duration::from_secs(10);
@@ -49,6 +53,9 @@ pub struct Cluster {
     nodes: Cache<NodeView>,
     namespaces: Cache<Option<String>>,
     pods: Cache<GpuPod>,
+    /// Only where reading them was allowed.
+    config_maps: Option<Cache<Keys>>,
+    files: ArcSwapOption<ConfigMaps>,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
     /// Pods or capacity changed: figures of workloads are out of date.
@@ -60,7 +67,7 @@ pub struct Cluster {
 /// State of one cache, for readiness and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStatus {
-    /// `nodes`, `namespaces`, `pods` or `snapshots`.
+    /// `nodes`, `namespaces`, `pods`, `configmaps` or `snapshots`.
     pub name: &'static str,
     /// Objects held.
     pub objects: usize,
@@ -72,6 +79,10 @@ impl CacheStatus {
     /// Why decisions should not rely on this cache; `None` when they can.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
+        // Without it a file is not known, which decisions say.
+        if self.name == "configmaps" {
+            return None;
+        }
         let limit = if self.name == "snapshots" { LAGGING } else { STALE };
         match self.age {
             None => Some(format!("{}: not listed yet", self.name)),
@@ -90,6 +101,8 @@ impl Default for Cluster {
             nodes: Cache::new("nodes"),
             namespaces: Cache::new("namespaces"),
             pods: Cache::new("pods"),
+            config_maps: None,
+            files: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
             workloads_changed: Notify::new(),
@@ -99,6 +112,19 @@ impl Default for Cluster {
 }
 
 impl Cluster {
+    /// Nothing is known yet; ConfigMaps will be watched too.
+    #[must_use]
+    pub fn with_config_maps() -> Self {
+        let cache = Cache::bounded("configmaps", objects::weight, CONFIG_MAPS_BUDGET);
+        Self { config_maps: Some(cache), ..Self::default() }
+    }
+
+    /// ConfigMaps that pods may have mounted as files; `None` unless they are watched and have been listed.
+    #[must_use]
+    pub fn config_maps(&self) -> Option<Arc<ConfigMaps>> {
+        self.files.load_full()
+    }
+
     /// A cluster that never changes, for tests and benchmarks: an inventory, and the `vramguard.io/mode` label of each
     /// namespace that has one.
     #[must_use]
@@ -124,7 +150,10 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        vec![self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
+        let mut all = vec![self.nodes.status(), self.namespaces.status(), self.pods.status()];
+        all.extend(self.config_maps.as_ref().map(Cache::status));
+        all.push(snapshot);
+        all
     }
 
     /// Watches the cluster for ever.
@@ -144,8 +173,25 @@ impl Cluster {
                 observer
             ),
             watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
+            self.follow_config_maps(&client, observer),
             self.rebuild_on_change(),
         );
+    }
+
+    /// Most namespaces hold the authority's certificate and nothing else.
+    async fn follow_config_maps(&self, client: &kube::Client, observer: &dyn Observer) {
+        let Some(cache) = &self.config_maps else { return };
+        let settings = watcher::Config::default().any_semantic().fields("metadata.name!=kube-root-ca.crt");
+        let publish = || {
+            let mut maps = ConfigMaps::default();
+            for (key, keys) in cache.entries() {
+                if let Some((namespace, name)) = key.split_once('/') {
+                    maps.add(namespace, name, keys);
+                }
+            }
+            self.files.store(cache.is_synced().then(|| Arc::new(maps)));
+        };
+        watch::follow(client, cache, &settings, objects::settings, publish, observer).await;
     }
 
     /// GPU pods by `namespace/name`, in that order.

@@ -21,6 +21,7 @@ use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, TermName, Workload};
 use crate::facts::catalog::Catalog;
 use crate::spec::declaration::{Declaration, SpecError};
+use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
 
 /// What an evaluation may look at.
@@ -32,6 +33,8 @@ pub struct Environment<'a> {
     pub inventory: Option<&'a Inventory>,
     /// Policy in force.
     pub policy: &'a Policy,
+    /// ConfigMaps that pods may have mounted as files; `None` where none were looked for.
+    pub config_maps: Option<&'a ConfigMaps>,
 }
 
 /// One report for every container of the template that runs a model; none for pods that ask for no GPU and say nothing.
@@ -42,7 +45,7 @@ pub fn evaluate(
     asked: &PolicyInput<'_>,
     environment: &Environment<'_>,
 ) -> Vec<Report> {
-    let declared = crate::spec::declare(template);
+    let declared = crate::spec::declare_with(template, environment.config_maps);
     declared
         .into_iter()
         .map(|declared| match declared {
@@ -80,6 +83,9 @@ pub fn evaluate_declaration(
     if let Some(conflict) = declaration.conflicts.first() {
         draft.notes.extend(declaration.conflicts.iter().skip(1).cloned());
         return draft.finish(Verdict::SpecConflict, conflict.clone());
+    }
+    if declaration.model.is_none() && declaration.unknown_fields.contains("model") {
+        return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
     }
     let workload = match resolve::workload(declaration, environment.catalog) {
         Ok(resolved) => {

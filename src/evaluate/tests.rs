@@ -29,7 +29,8 @@ fn judge_under(policy: &Policy, annotations: &Value, container: &Value, on: &[(&
     let pod = json!({"metadata": {"name": "p", "annotations": annotations}, "spec": {"containers": [container]}});
     let template: PodTemplate = serde_json::from_value(pod).unwrap();
     let inventory = nodes(on);
-    let environment = Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy };
+    let environment =
+        Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy, config_maps: None };
     evaluate(&template, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 

@@ -141,7 +141,8 @@ pub async fn run(config: &Config) -> Result<(), ServeError> {
     let policy = PolicyFile::load(config.policy.as_deref())?;
     let certificate = Certificate::load(&config.certificate)?;
     let client = client::connect(config.kubeconfig.as_deref()).await?;
-    let app = Arc::new(App::new(Metrics::new()?, policy, Cluster::default(), certificate));
+    let cluster = if config.read_config_maps { Cluster::with_config_maps() } else { Cluster::default() };
+    let app = Arc::new(App::new(Metrics::new()?, policy, cluster, certificate));
     let mut server = Server::start(Arc::clone(&app), config.bind, config.metrics_bind)?;
     if let Some(path) = &config.ports_out {
         write_ports(path, &server).map_err(|source| ServeError::PortsOut { path: path.clone(), source })?;

@@ -126,7 +126,8 @@ fn report(row: &Value, trainer: bool) -> Option<Report> {
     });
     let pod: PodTemplate = serde_json::from_value(pod).unwrap();
     let inventory: Option<&Inventory> = None;
-    let environment = Environment { catalog: Catalog::embedded(), inventory, policy: &Policy::default() };
+    let environment =
+        Environment { catalog: Catalog::embedded(), inventory, policy: &Policy::default(), config_maps: None };
     Some(evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0))
 }
 

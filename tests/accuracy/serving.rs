@@ -66,8 +66,12 @@ pub fn evaluated(row: &Value, more: &[String]) -> Report {
     static NODE: OnceLock<Inventory> = OnceLock::new();
     let inventory = NODE.get_or_init(|| node("NVIDIA-H100-80GB-HBM3", 81_559));
     let templates = vramguard::spec::kinds::templates(&pod(row, more)).unwrap();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(inventory), policy: &Policy::default() };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        inventory: Some(inventory),
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     evaluate(&templates.first().unwrap().pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 

@@ -99,7 +99,8 @@ fn card(row: &Value, gib: f64) -> Candidates {
 fn report(row: &Value, candidates: &Candidates) -> Report {
     let template = serde_json::from_value(pod(row)).unwrap();
     let declaration = vramguard::spec::declare(&template).remove(0).unwrap();
-    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment =
+        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
     evaluate_declaration(&declaration, &Source::default(), &PolicyInput::default(), Some(candidates), &environment)
 }
 

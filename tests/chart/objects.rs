@@ -123,15 +123,18 @@ fn the_server_is_probed_spread_and_drained() {
 }
 
 #[test]
-fn rights_are_to_read_nodes_namespaces_and_pods() {
+fn rights_are_to_read_nodes_namespaces_and_pods_and_config_maps_where_asked() {
+    let read =
+        |resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": ["get", "list", "watch"]});
     for (name, objects) in installations() {
+        let deployment = of_kind(&objects, "Deployment")[0].to_string();
+        let mut rules = vec![read(&["nodes", "namespaces", "pods"])];
+        if deployment.contains("--read-config-maps") {
+            rules.push(read(&["configmaps"]));
+        }
+        assert_eq!(rules.len() == 2, name == "everything-values", "{name}: only where the values say so");
         for role in of_kind(&objects, "ClusterRole") {
-            let rules = json!([{
-                "apiGroups": [""],
-                "resources": ["nodes", "namespaces", "pods"],
-                "verbs": ["get", "list", "watch"],
-            }]);
-            assert_eq!(role["rules"], rules, "{name}");
+            assert_eq!(role["rules"], json!(rules), "{name}");
         }
         assert!(of_kind(&objects, "Role").is_empty(), "{name}");
     }

@@ -58,6 +58,7 @@ mod plane;
 mod policy;
 mod prometheus;
 mod reach;
+mod trainers;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         policy::trials(),
         reach::trials(),
         kinds::trials(),
+        trainers::trials(),
         hostile::trials(),
         metrics::trials(),
         prometheus::trials(),

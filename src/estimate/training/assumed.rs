@@ -19,6 +19,13 @@ pub(in crate::estimate) const MEGATRON: [(f64, f64); 3] = [(0.0, 0.0), (0.05, 0.
 const STEPPED: [(f64, f64); 3] = [(0.0, 0.02), (0.01, 0.26), (0.06, 0.42)];
 pub(in crate::estimate) const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
 
+/// The precision that costs least where none was declared: scripts that load 16-bit weights train them as they are. What
+/// keeps an fp32 master does so whatever was loaded.
+pub(super) fn cheapest_precision(declared: Option<Precision>, family: Family) -> Precision {
+    let pure = matches!(family, Family::Torch | Family::Fsdp);
+    declared.unwrap_or(if pure { Precision::Bf16 } else { Precision::MixedBf16 })
+}
+
 /// Whether the optimizer's step copies all parameters at once: a multi-tensor step that is not fused.
 pub(super) const fn foreach(habits: Habits, family: Family, scenario: Scenario) -> bool {
     match scenario {

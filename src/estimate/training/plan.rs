@@ -7,8 +7,8 @@ use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelis
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, cached, cheapest_loss, compiled_loss, draft_layers, error, filled, foreach, imbalance, loss,
-    recompute, reduces_apart, resident, sequence_parallel, shifted_logits, slack, targets,
+    assumed_sharding, cached, cheapest_loss, cheapest_precision, compiled_loss, draft_layers, error, filled, foreach,
+    imbalance, loss, recompute, reduces_apart, resident, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -185,8 +185,12 @@ impl Plan {
         let habits = Habits::of(training);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
-        let policies = [Policy::cheapest, Policy::of, Policy::dearest];
-        let policy = scenario.pick(policies.map(|of| of(precision, family)));
+        let cheapest = cheapest_precision(training.precision, family);
+        let policy = scenario.pick([
+            Policy::cheapest(cheapest, family),
+            Policy::of(precision, family),
+            Policy::dearest(precision, family),
+        ]);
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
         let (sequences, micro_batches) = batch(workload, habits, scenario);
         let division = Division::of(parallelism, sharding, training);
