@@ -100,7 +100,8 @@ fn hardware_is_found_without_any_given() {
 #[test]
 fn all_questions_of_a_task_are_answered_on_nodes_too() {
     let serving = estimate(&format!("{LLAMA} --context-length 8192 --nodes examples/nodes.yaml --solve all"));
-    let trained = "--model meta-llama/Llama-2-7b-hf --task training --batch-size 4 --context-length 4096";
+    let trained =
+        "--model meta-llama/Llama-2-7b-hf --task training --precision mixed-bf16 --batch-size 4 --context-length 4096";
     let training = estimate(&format!("{trained} --gpu A100-80GB --solve all"));
     for (run, wanted) in [
         (&serving, &["context", "concurrency", "tensor-parallel", "kv-cache-dtype", "quantization", "gpu", "mig"][..]),
