@@ -1,7 +1,7 @@
 //! The search for changes after which a workload fits. Every suggestion has been evaluated by the same engine.
 
 use super::fit::{self, Strictness};
-use super::inventory::{Candidate, Candidates};
+use super::inventory::{Candidate, Candidates, Crowding};
 use super::report::{Change, Fix};
 use super::verdict::Verdict;
 use crate::estimate::dtype::DType;
@@ -66,7 +66,9 @@ impl Search<'_> {
         let roomy = self.candidates.eligible.iter().filter(|candidate| candidate.gpus_per_node >= proposal.gpus);
         let smallest_first = sorted_by_memory(roomy);
         smallest_first.into_iter().find_map(|candidate| {
-            let fit = fit::fit(&proposal.workload, candidate, self.strictness).ok()?;
+            let crowding = Crowding::of(&candidate.class, candidate.gpus_per_node, proposal.gpus);
+            let candidate = Candidate { crowding, ..candidate.clone() };
+            let fit = fit::fit(&proposal.workload, &candidate, self.strictness).ok()?;
             (fit.verdict == Verdict::Fits).then(|| Fix {
                 strategy: proposal.strategy.to_owned(),
                 changes: proposal.changes.clone(),

@@ -1,6 +1,7 @@
 //! The one-line message: code's cause, container, need against capacity, binding term, fixes.
 
 use crate::decide::fit::{Assessment, Fit, Strictness};
+use crate::decide::inventory::Sharing;
 use crate::decide::report::Fix;
 use crate::decide::{Candidates, Verdict};
 use crate::estimate::workload::Task;
@@ -32,10 +33,11 @@ pub(super) fn verdict(
             std::iter::once(text).chain(doubts).chain(elsewhere).collect::<Vec<_>>().join("; ")
         }
         Verdict::Tight => format!(
-            "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}: it may run out of memory",
+            "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}{}: it may run out of memory",
             need.low.gib(),
             need.high.gib(),
-            breakdown(&best.estimate)
+            breakdown(&best.estimate),
+            share(best)
         ),
         Verdict::EngineRefuses => {
             let reasons: Vec<&str> = best.estimate.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
@@ -49,6 +51,24 @@ pub(super) fn verdict(
         ),
     };
     with_fixes(text, fixes)
+}
+
+/// What of the offer can be counted on, where that is less than all.
+fn share(best: &Fit) -> String {
+    let class = &best.candidate.class;
+    let assured = class.assured;
+    let taken = best.estimate.per_gpu.reserved.likely;
+    let takes = if taken > assured.max(best.estimate.per_gpu.required.high) {
+        format!("; the engine takes {taken:.1}")
+    } else {
+        String::new()
+    };
+    match class.sharing {
+        _ if assured >= class.device.visible => String::new(),
+        Sharing::TimeSlicing => format!(", which {} pods may share ({assured:.1} each{takes})", class.clients),
+        Sharing::Fraction => format!(", of which the pod asks for {assured:.1}{takes}; nothing enforces it"),
+        _ => format!(", of which {assured:.1} are sure"),
+    }
 }
 
 fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declaration) -> String {

@@ -249,3 +249,6 @@ fn invalid(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod sharing_tests;

@@ -26,6 +26,8 @@ pub struct Gpu {
     pub visible: Option<Bytes>,
     /// Major and minor compute capability; only NVIDIA's have one.
     pub compute_capability: Option<(u8, u8)>,
+    /// `visible` is a bound from below, not a reading.
+    pub floor: bool,
     /// Names in lower case with dashes, this product's own first.
     full: Vec<String>,
     /// The same without vendor.
@@ -54,11 +56,12 @@ impl Gpu {
         let visible = cells.next().and_then(|mib| mib.parse().ok()).map(Bytes::from_mib);
         let capability = cells.next().and_then(|text| text.split_once('.'));
         let compute_capability = capability.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let floor = cells.next() == Some("derived_floor");
         let others = others.split(',').filter(|name| !name.is_empty());
         let full: Vec<String> = std::iter::once(product).chain(others).map(dashed).collect();
         let mut names: Vec<String> = full.iter().map(|name| without_vendor(name)).collect();
         names.dedup();
-        Some(Self { product, visible, compute_capability, full, names })
+        Some(Self { product, visible, compute_capability, floor, full, names })
     }
 
     /// A partition of a device rather than a whole one.
@@ -121,6 +124,18 @@ pub fn by_product(label: &str) -> Option<&'static Gpu> {
     let own = products().iter().find(|gpu| gpu.full.first() == Some(&full) || gpu.names.first() == Some(&name));
     own.or_else(|| only(products().iter().filter(|gpu| gpu.full.contains(&full))))
         .or_else(|| only(products().iter().filter(|gpu| gpu.names.contains(&name))))
+}
+
+/// The whole product with a name all of whose words are among those of a longer one, as drivers write them
+/// (`AMD_Instinct_MI300X_OAM`).
+#[must_use]
+pub fn within(label: &str) -> Option<&'static Gpu> {
+    if label.len() > MOST_CHARS {
+        return None;
+    }
+    let words = plain(label);
+    let all = |name: &String| name.split('-').all(|word| words.split('-').any(|known| known == word));
+    only(products().iter().filter(|gpu| !gpu.is_slice() && gpu.names.iter().any(all)))
 }
 
 /// What nodes of a cloud's instance type have.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::gpus::Share;
 use crate::decide::Mode;
 use crate::estimate::dtype::DType;
 use crate::estimate::workload::{Engine, Method, Parallelism, Task, Training};
@@ -111,6 +112,16 @@ pub struct GpuRequest {
     pub resource: String,
     /// How many.
     pub count: u64,
+    /// The part of each that is asked for; `None` for all of it.
+    pub share: Option<Share>,
+}
+
+impl GpuRequest {
+    /// Whole devices.
+    #[must_use]
+    pub fn new(resource: &str, count: u64) -> Self {
+        Self { resource: resource.to_owned(), count, share: None }
+    }
 }
 
 /// A malformed annotation or argument: where, what, and what to do.

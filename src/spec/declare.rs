@@ -18,7 +18,8 @@ pub fn declare(pod: &PodTemplate) -> Vec<Result<Declaration, SpecError>> {
         Ok(target) => target,
         Err(error) => return vec![Err(error)],
     };
-    let mut matter: Vec<&Container> = pod.containers().filter(|container| gpus::request(container).is_some()).collect();
+    let mut matter: Vec<&Container> =
+        pod.containers().filter(|container| gpus::request(pod, container).is_some()).collect();
     if let Some(target) = target
         && !matter.iter().any(|container| container.name == target.name)
     {
@@ -75,7 +76,7 @@ fn one(
 ) -> Result<Declaration, SpecError> {
     let mut draft = Draft::default();
     draft.out.container.clone_from(&container.name);
-    draft.out.gpus = gpus::request(container);
+    draft.out.gpus = gpus::request(pod, container);
     draft.out.spans_pods = spans_pods(pod, container);
     draft.out.replica_pods = replica_pods(pod);
     annotations::read_control(&pod.annotations, &mut draft)?;

@@ -23,5 +23,5 @@ pub use declaration::{Declaration, GpuRequest, ModelReference, Origin, SpecError
 pub use declare::declare;
 pub use eligibility::candidates;
 pub use pod::PodTemplate;
-mod gpu_labels;
+pub mod gpu_labels;
 pub mod nodes;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::gpu_labels::{self, Found};
-use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint, UnknownCapacity};
+use super::gpu_labels::{Equipment, equipment};
+use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint};
 
 /// What is read of a node; everything else is skipped.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -28,6 +28,15 @@ pub struct NodeView {
     pub status: NodeStatus,
 }
 
+impl NodeView {
+    /// Allocatable devices of a resource, or those that exist but are not allocatable at the moment.
+    #[must_use]
+    pub fn stated(&self, resource: &str) -> Option<u64> {
+        let positive = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
+        positive(&self.status.allocatable).or_else(|| positive(&self.status.capacity))
+    }
+}
+
 /// Of a node's metadata.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
@@ -37,6 +46,9 @@ pub struct NodeMetadata {
     /// Labels.
     #[serde(deserialize_with = "null_as_default")]
     pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(deserialize_with = "null_as_default")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Of a node's spec.
@@ -154,48 +166,6 @@ struct Key {
     taints: Vec<Taint>,
     unschedulable: bool,
     labels: BTreeMap<String, String>,
-}
-
-/// The GPUs of one node.
-struct Equipment {
-    gpus: Vec<(GpuClass, u64)>,
-    unknown: Vec<UnknownCapacity>,
-}
-
-impl Equipment {
-    const fn is_empty(&self) -> bool {
-        self.gpus.is_empty() && self.unknown.is_empty()
-    }
-}
-
-/// Every accelerator resource that the node offers. A fresh node says 0, or nothing, until its device plugin has
-/// registered: then what its labels promise counts, since a pod would wait for it and run.
-fn equipment(node: &NodeView) -> Equipment {
-    let labels = &node.metadata.labels;
-    let names = node.status.allocatable.keys().chain(node.status.capacity.keys());
-    let mut offered: BTreeMap<&str, u64> = names
-        .filter(|name| gpu_labels::is_accelerator(name))
-        .filter_map(|name| Some((name.as_str(), stated_count(node, name)?)))
-        .collect();
-    if offered.is_empty() {
-        offered.extend(gpu_labels::promised(labels));
-    }
-    let mut found = Equipment { gpus: Vec::new(), unknown: Vec::new() };
-    for (resource, count) in offered {
-        match gpu_labels::class_of(labels, resource) {
-            Found::Known(class) => found.gpus.push((class, count)),
-            Found::Unknown(reason) => {
-                found.unknown.push(UnknownCapacity { resource: resource.to_owned(), count, reason });
-            }
-        }
-    }
-    found
-}
-
-/// Allocatable devices, or those that exist but are not allocatable at the moment.
-fn stated_count(node: &NodeView, resource: &str) -> Option<u64> {
-    let positive = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
-    positive(&node.status.allocatable).or_else(|| positive(&node.status.capacity))
 }
 
 fn taints(node: &NodeView) -> Vec<Taint> {

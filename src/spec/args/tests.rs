@@ -9,7 +9,7 @@ use crate::spec::fields;
 fn declared(container: &str) -> Declaration {
     let container: Container = serde_json::from_str(container).unwrap();
     let mut draft = Draft::default();
-    draft.out.gpus = super::super::gpus::request(&container);
+    draft.out.gpus = super::super::gpus::request(&crate::spec::pod::PodTemplate::default(), &container);
     read(&container, &mut draft);
     draft.finish()
 }
