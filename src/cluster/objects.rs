@@ -120,7 +120,7 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         spec: pod.spec,
     };
     let concerned = template.annotations.keys().any(|key| key.starts_with(OURS))
-        || template.containers().any(|c| gpus::request(&template, c).is_some());
+        || template.containers().any(|c| !c.resources.claims.is_empty() || gpus::request(&template, c).is_some());
     concerned.then(|| GpuPod { workload: workload(&template), template })
 }
 

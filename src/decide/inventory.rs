@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{Bytes, Device};
 
+pub mod dynamic;
+
 /// How a device is shared. Part of a GPU class's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -132,6 +134,8 @@ pub struct NodeClass {
     pub gpus: Vec<(Arc<GpuClass>, u64)>,
     /// GPUs are requested here under this resource name but their memory is not known; empty if all is known.
     pub unknown: Vec<UnknownCapacity>,
+    /// Devices that are claimed one by one; none where no driver publishes any.
+    pub devices: Option<Arc<dynamic::NodeDevices>>,
     /// The members with the labels that differ between them (host name and other per-node keys).
     pub members: Vec<Member>,
 }
@@ -171,6 +175,8 @@ pub struct Inventory {
     pub classes: Vec<NodeClass>,
     /// Nodes seen in all, GPU or not.
     pub nodes: usize,
+    /// Claims, and what they can be on.
+    pub dynamic: dynamic::Dynamic,
 }
 
 /// A GPU class that the workload may land on, with where.

@@ -91,7 +91,11 @@ fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declar
 /// The message where there is no capacity to hold the estimate against.
 pub(super) fn without_capacity(declaration: &Declaration, estimate: &Estimate) -> String {
     let need = estimate.per_gpu.required;
-    let why = if declaration.gpus.is_none() { "it requests no GPU" } else { "no nodes are known" };
+    let why = if declaration.gpus.is_none() && declaration.claims.is_empty() {
+        "it requests no GPU"
+    } else {
+        "no nodes are known"
+    };
     format!(
         "container \"{}\" needs {:.1} per GPU ({}); {why}, so it is held against nothing",
         declaration.container,

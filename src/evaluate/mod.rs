@@ -41,8 +41,8 @@ pub fn evaluate(
     declared
         .into_iter()
         .map(|declared| match declared {
-            Ok(declaration) => {
-                let candidates = landing(template, &declaration, environment.inventory);
+            Ok(mut declaration) => {
+                let candidates = landing(template, &mut declaration, environment.inventory);
                 evaluate_declaration(&declaration, source, asked, candidates.as_ref(), environment)
             }
             Err(error) => invalid(template, source, asked, environment.policy, &error),
@@ -51,7 +51,12 @@ pub fn evaluate(
 }
 
 /// Where the container's pod can land; `None` when nothing is known about capacity or no GPU is requested.
-fn landing(template: &PodTemplate, declaration: &Declaration, inventory: Option<&Inventory>) -> Option<Candidates> {
+fn landing(template: &PodTemplate, declaration: &mut Declaration, inventory: Option<&Inventory>) -> Option<Candidates> {
+    if !declaration.claims.is_empty() {
+        let claimed = crate::spec::dra::claimed(template, &declaration.claims, inventory?);
+        declaration.gpus = claimed.request;
+        return claimed.candidates;
+    }
     let request = declaration.gpus.as_ref()?;
     Some(crate::spec::eligibility::candidates(template, request, inventory?))
 }

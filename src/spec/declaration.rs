@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::dra::ClaimUse;
 use super::gpus::Share;
 use crate::decide::Mode;
 use crate::estimate::dtype::DType;
@@ -88,6 +89,8 @@ pub struct Declaration {
     pub replica_pods: Option<u64>,
     /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
     pub gpus: Option<GpuRequest>,
+    /// Claims on devices, where no GPU resource is requested; what they come to depends on the cluster.
+    pub claims: Vec<ClaimUse>,
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only
     /// if no estimate is possible, and are shown as notes otherwise.
     pub unread: Vec<String>,

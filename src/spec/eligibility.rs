@@ -56,7 +56,13 @@ pub fn candidates(pod: &PodTemplate, request: &GpuRequest, inventory: &Inventory
             }
         }
     }
-    excluded.0.retain(|(candidate, _)| !eligible.contains(&candidate.class));
+    // The same resource may be had through claims that the scheduler makes.
+    if let Some(claimed) = super::dra::extended(pod, request, inventory) {
+        claimed.eligible.into_iter().for_each(|candidate| eligible.add(candidate, ""));
+        claimed.excluded.into_iter().for_each(|(candidate, reason)| excluded.add(candidate, &reason));
+        unknown.extend(claimed.unknown);
+    }
+    excluded.forget(&eligible);
     Candidates {
         eligible: eligible.largest_first().map(|(candidate, _)| candidate).collect(),
         excluded: excluded.largest_first().collect(),
@@ -96,14 +102,23 @@ fn shared(class: &Arc<GpuClass>, request: &GpuRequest) -> (Arc<GpuClass>, Option
 
 /// GPU classes met so far, each once.
 #[derive(Default)]
-struct Found(Vec<(Candidate, String)>);
+pub(super) struct Found(Vec<(Candidate, String)>);
 
 impl Found {
     fn contains(&self, class: &Arc<GpuClass>) -> bool {
         self.0.iter().any(|(candidate, _)| same(&candidate.class, class))
     }
 
-    fn add(&mut self, found: Candidate, reason: &str) {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Leaves out classes that others have.
+    pub(super) fn forget(&mut self, others: &Self) {
+        self.0.retain(|(candidate, _)| !others.contains(&candidate.class));
+    }
+
+    pub(super) fn add(&mut self, found: Candidate, reason: &str) {
         let Some((candidate, _)) = self.0.iter_mut().find(|(known, _)| same(&known.class, &found.class)) else {
             return self.0.push((found, reason.to_owned()));
         };
@@ -114,7 +129,7 @@ impl Found {
             candidate.crowding.zip(found.crowding).map(|(a, b)| if a.devices < b.devices { b } else { a });
     }
 
-    fn largest_first(mut self) -> impl Iterator<Item = (Candidate, String)> {
+    pub(super) fn largest_first(mut self) -> impl Iterator<Item = (Candidate, String)> {
         self.0.sort_by(|(a, _), (b, _)| {
             let (a, b) = (&a.class.device, &b.class.device);
             b.visible.cmp(&a.visible).then_with(|| a.product.cmp(&b.product))
@@ -128,7 +143,7 @@ fn same(a: &Arc<GpuClass>, b: &Arc<GpuClass>) -> bool {
 }
 
 /// How many nodes of the class accept the pod, or the first reason why none does.
-fn place(spec: &PodSpec, class: &NodeClass) -> Result<u64, String> {
+pub(super) fn place(spec: &PodSpec, class: &NodeClass) -> Result<u64, String> {
     if spec.node_name.is_empty() {
         cordon(spec, class)?;
     }

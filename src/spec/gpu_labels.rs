@@ -105,6 +105,11 @@ fn classes(offer: &Offer<'_>) -> Vec<(Found, u64)> {
     }
 }
 
+/// Most and least memory of a MIG slice of a board by its profile's name.
+pub(super) fn slice_bounds(board: Option<&str>, profile: &str) -> Option<(Bytes, Bytes)> {
+    mig::slice(board, profile).map(|slice| (slice.most, slice.least))
+}
+
 /// The resource and count that a node's labels promise although no device plugin has registered it.
 fn promised(labels: &Labels) -> Option<(&'static str, u64)> {
     match nvidia::promised(labels) {

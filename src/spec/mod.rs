@@ -4,8 +4,10 @@
 
 pub mod annotations;
 mod args;
+pub mod cel;
 pub mod declaration;
 mod declare;
+pub mod dra;
 mod draft;
 pub mod eligibility;
 mod fields;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::dra::Placed;
 use super::gpu_labels::{Equipment, equipment};
+use crate::decide::inventory::dynamic::{Dynamic, NodeDevices};
 use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint};
 
 /// What is read of a node; everything else is skipped.
@@ -29,6 +31,10 @@ pub struct NodeView {
 }
 
 impl NodeView {
+    fn named(name: &str) -> Self {
+        Self { metadata: NodeMetadata { name: name.to_owned(), ..NodeMetadata::default() }, ..Self::default() }
+    }
+
     /// Allocatable devices of a resource, or those that exist but are not allocatable at the moment.
     #[must_use]
     pub fn stated(&self, resource: &str) -> Option<u64> {
@@ -124,9 +130,26 @@ fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
 /// The inventory of a set of nodes, in any order.
 #[must_use]
 pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inventory {
+    with_devices(nodes, Placed::default(), Dynamic::default())
+}
+
+/// The same with devices that drivers publish. Nodes of which only those are known accept any pod.
+#[must_use]
+pub fn with_devices<N: Borrow<NodeView>>(
+    nodes: impl IntoIterator<Item = N>,
+    mut placed: Placed,
+    dynamic: Dynamic,
+) -> Inventory {
     let nodes: Vec<N> = nodes.into_iter().collect();
-    let mut equipped: Vec<(&NodeView, Equipment)> =
-        nodes.iter().map(|node| (node.borrow(), equipment(node.borrow()))).filter(|(_, e)| !e.is_empty()).collect();
+    let names: BTreeSet<&str> = nodes.iter().map(|node| node.borrow().metadata.name.as_str()).collect();
+    let unheard = placed.nodes.keys().filter(|name| !names.contains(name.as_str()));
+    let unheard: Vec<NodeView> = unheard.map(|name| NodeView::named(name)).collect();
+    let all = nodes.iter().map(Borrow::borrow).chain(&unheard);
+    let mut equipped: Vec<(&NodeView, Equipment)> = all
+        .map(|node| (node, equipment(node)))
+        .filter(|(node, equipment)| !equipment.is_empty() || placed.nodes.contains_key(&node.metadata.name))
+        .collect();
+    let mut devices: Vec<Arc<NodeDevices>> = Vec::new();
     equipped.sort_by(|a, b| a.0.metadata.name.cmp(&b.0.metadata.name));
     let own_keys = keys_of_single_nodes(equipped.iter().map(|(node, _)| &node.metadata.labels));
 
@@ -137,7 +160,9 @@ pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inv
             equipment.gpus.into_iter().map(|(class, count)| (intern(&mut interned, class), count)).collect();
         let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) =
             node.metadata.labels.clone().into_iter().partition(|(key, _)| own_keys.contains(key.as_str()));
+        let own_devices = placed.nodes.remove(&node.metadata.name).map(|own| intern(&mut devices, own));
         let key = Key {
+            devices: own_devices.as_ref().map(|own| position(&devices, own)),
             gpus: gpus.iter().map(|(class, count)| (position(&interned, class), *count)).collect(),
             unknown: equipment.unknown.iter().map(|u| (u.resource.clone(), u.count, u.reason.clone())).collect(),
             taints: taints(node),
@@ -151,16 +176,19 @@ pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inv
             unschedulable: key.unschedulable,
             gpus,
             unknown: equipment.unknown,
+            devices: own_devices,
             members: Vec::new(),
         });
         class.members.push(member);
     }
-    Inventory { classes: classes.into_values().collect(), nodes: nodes.len() }
+    let dynamic = Dynamic { unplaced: placed.unplaced, ..dynamic };
+    Inventory { classes: classes.into_values().collect(), nodes: nodes.len() + unheard.len(), dynamic }
 }
 
 /// What makes two nodes the same. The order of the fields is the order of the classes.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
+    devices: Option<usize>,
     gpus: Vec<(usize, u64)>,
     unknown: Vec<(String, u64, String)>,
     taints: Vec<Taint>,
@@ -204,7 +232,7 @@ fn keys_of_single_nodes<'a>(nodes: impl Iterator<Item = &'a BTreeMap<String, Str
 }
 
 /// One allocation a class, however many nodes have it. There are few classes, so a linear search will do.
-fn intern(known: &mut Vec<Arc<GpuClass>>, class: GpuClass) -> Arc<GpuClass> {
+fn intern<T: PartialEq>(known: &mut Vec<Arc<T>>, class: T) -> Arc<T> {
     if let Some(same) = known.iter().find(|other| ***other == class) {
         return Arc::clone(same);
     }
@@ -213,7 +241,7 @@ fn intern(known: &mut Vec<Arc<GpuClass>>, class: GpuClass) -> Arc<GpuClass> {
     class
 }
 
-fn position(known: &[Arc<GpuClass>], class: &Arc<GpuClass>) -> usize {
+fn position<T>(known: &[Arc<T>], class: &Arc<T>) -> usize {
     known.iter().position(|other| Arc::ptr_eq(other, class)).unwrap_or(known.len())
 }
 

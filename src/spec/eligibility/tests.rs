@@ -19,6 +19,7 @@ fn node_class(product: &str, mib: u64, count: u64, names: &[&str]) -> NodeClass 
         unschedulable: false,
         gpus: vec![(gpu(product, mib, "nvidia.com/gpu"), count)],
         unknown: vec![],
+        devices: None,
         members: names
             .iter()
             .map(|name| Member { name: (*name).to_owned(), labels: map(&[("kubernetes.io/hostname", name)]) })
@@ -30,6 +31,7 @@ fn cluster() -> Inventory {
     Inventory {
         classes: vec![node_class("T4", 15360, 1, &["t1", "t2"]), node_class("H100", 81559, 8, &["h1", "h2"])],
         nodes: 5,
+        ..Inventory::default()
     }
 }
 
