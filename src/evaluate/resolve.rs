@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use super::stored;
 use crate::decide::Verdict;
 use crate::estimate::model::{Model, Quantization, hf_config};
 use crate::estimate::workload::{ModelFacts, Shape, Sharding, Task};
 use crate::estimate::{Bytes, Device, Workload};
 use crate::facts::catalog::Catalog;
+use crate::spec::QUANTIZATIONS;
 use crate::spec::declaration::{Declaration, ModelReference, Origin};
 
 /// Why there is no workload, with the verdict that follows.
 pub(super) struct Problem {
     pub(super) verdict: Verdict,
     pub(super) message: String,
+    /// Stable code, where there is one.
+    pub(super) reason: Option<&'static str>,
 }
 
 /// A workload and what was assumed on the way.
@@ -21,8 +25,8 @@ pub(super) struct Resolved {
     pub(super) notes: Vec<String>,
 }
 
-fn problem(verdict: Verdict, message: impl Into<String>) -> Problem {
-    Problem { verdict, message: message.into() }
+pub(super) fn problem(verdict: Verdict, message: impl Into<String>) -> Problem {
+    Problem { verdict, message: message.into(), reason: None }
 }
 
 /// A device of no particular kind, for estimates that are held against nothing: an 80 GB card.
@@ -33,7 +37,8 @@ pub(super) fn imaginary_device() -> Device {
 /// Resolves a declaration.
 pub(super) fn workload(declaration: &Declaration, catalog: &Catalog) -> Result<Resolved, Problem> {
     let mut notes = Vec::new();
-    let model = model(declaration, catalog)?;
+    let mut model = model(declaration, catalog)?;
+    stored::apply(declaration, &mut model, &mut notes)?;
     let quantization = quantization(declaration, &model)?;
     let task = declaration.task.unwrap_or_else(|| {
         let training = declaration.origins.keys().any(|field| field.starts_with("training."));
@@ -56,7 +61,20 @@ pub(super) fn workload(declaration: &Declaration, catalog: &Catalog) -> Result<R
         method: declaration.method,
     };
     spread_over_gpus(declaration, &mut workload, &mut notes);
+    // A fork or a tune of a known model may have longer positions than that.
+    workload.engine.allow_long_context |= !is_exact(declaration, &workload.model, catalog);
     Ok(Resolved { workload, notes })
+}
+
+/// The model's config is that of the very checkpoint that is named.
+fn is_exact(declaration: &Declaration, model: &ModelFacts, catalog: &Catalog) -> bool {
+    match (&declaration.model, model) {
+        (Some(ModelReference::Name(name)), ModelFacts::Known(model)) => {
+            model.name.eq_ignore_ascii_case(name) && catalog.entry(name).is_some_and(|entry| !entry.recalled)
+        }
+        (Some(ModelReference::Config(_) | ModelReference::Loaded(_)), _) => true,
+        _ => false,
+    }
 }
 
 fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Problem> {
@@ -68,6 +86,7 @@ fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Pro
         Some(ModelReference::Name(name)) => {
             catalog.find(name).map(ModelFacts::Known).map_err(|error| problem(Verdict::UnknownModel, error.to_string()))
         }
+        Some(ModelReference::Loaded(model)) => Ok(ModelFacts::Known(Arc::clone(model))),
         Some(ModelReference::Config(config)) => hf_config::read("config", config)
             .map(|model| ModelFacts::Known(Arc::new(model)))
             .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
@@ -93,10 +112,26 @@ fn quantization(declaration: &Declaration, model: &ModelFacts) -> Result<Option<
         ModelFacts::Known(model) => model.quantization.as_ref(),
         ModelFacts::Shape(_) => None,
     };
+    let sized = matches!(model, ModelFacts::Known(model) if model.checkpoint_bytes.is_some());
     if name == "none" || stored.is_some_and(|stored| same_kind(stored, name)) {
         return Ok(None);
     }
-    Quantization::from_name(name).map(Some).ok_or_else(|| {
+    let found = Quantization::from_name(name);
+    if found.is_none() && QUANTIZATIONS.contains(&name) {
+        // The name of a container of formats: the checkpoint's own bytes say enough.
+        return if sized {
+            Ok(None)
+        } else {
+            Err(problem(
+                Verdict::UnknownWorkload,
+                format!(
+                    "quantization `{name}` does not say how many bits the checkpoint has, and its config is not known: \
+                     add `vramguard.io/checkpoint-bytes` or the format (`fp8`, `int4`, ...) as `vramguard.io/quantization`"
+                ),
+            ))
+        };
+    }
+    found.map(Some).ok_or_else(|| {
         problem(Verdict::InvalidSpec, format!("quantization: `{name}` is not known; known are awq, gptq, fp8, nvfp4, mxfp4, int8, nf4, none and GGUF types such as q4_k_m"))
     })
 }
@@ -150,13 +185,15 @@ pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Resu
     let tensor = workload.parallelism.tensor;
     let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
     if by_engine && tensor > request.count && workload.task == Task::Inference && !declaration.spans_pods {
-        return Err(problem(
+        let reason = Some("GPUS_BELOW_TENSOR_PARALLEL");
+        let problem = problem(
             Verdict::ParallelismMismatch,
             format!(
                 "tensor parallelism {tensor} needs {tensor} GPUs in the pod, container \"{}\" requests {} {}: request {tensor}, or set it to {}",
                 declaration.container, request.count, request.resource, request.count
             ),
-        ));
+        );
+        return Err(Problem { reason, ..problem });
     }
     Ok(())
 }

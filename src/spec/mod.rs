@@ -24,6 +24,7 @@ pub mod yaml;
 pub use declaration::{Declaration, GpuRequest, ModelReference, Origin, SpecError};
 pub use declare::declare;
 pub use eligibility::candidates;
+pub(crate) use fields::QUANTIZATIONS;
 pub use pod::PodTemplate;
 pub mod gpu_labels;
 pub mod nodes;

@@ -10,6 +10,7 @@
     reason = "a test stops at the first surprise in its own data and prints its figures"
 )]
 
+mod annotated;
 mod document;
 mod engines;
 mod megatron;

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod check;
+mod checkpoints;
 mod docs;
 mod estimate;
 mod plot;

@@ -50,6 +50,7 @@ mod workloads;
 
 mod decisions;
 mod hostile;
+mod kinds;
 mod latency;
 mod manifests;
 mod metrics;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         decisions::trials(),
         policy::trials(),
         reach::trials(),
+        kinds::trials(),
         hostile::trials(),
         metrics::trials(),
         prometheus::trials(),

@@ -257,7 +257,7 @@ fn stored(
 ) -> f64 {
     let quantization = model.quantization.as_ref().or(named);
     let parallelism = Parallelism { tensor, expert, ..Parallelism::default() };
-    let storage = Storage { dtype, quantization, parallelism, fused: true };
+    let storage = Storage { dtype, quantization, parallelism, attention_data: 1, fused: true };
     let stages = stages(model, pipeline, None).unwrap();
     stages.iter().map(|stage| storage.stage(model, stage)).max().unwrap().gib()
 }
