@@ -60,16 +60,43 @@ pub fn assess(
     // Best verdict first, then the most room.
     fits.sort_by_key(|fit| (rank(fit.verdict), std::cmp::Reverse(room(fit, strictness))));
     let mut fits = fits.into_iter();
-    let best = fits.next();
-    let verdict = match &best {
+    let present = fits.next();
+    let verdict = match &present {
         Some(best) if best.verdict == Verdict::TooBig && !candidates.unknown.is_empty() => Verdict::UnknownCapacity,
         Some(best) => best.verdict,
         None if candidates.unknown.is_empty() => Verdict::NoEligibleGpu,
         None => Verdict::UnknownCapacity,
     };
+    if matches!(verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::NoEligibleGpu)
+        && let Some((verdict, best)) = after_scale_up(workload, candidates, strictness)?
+    {
+        return Ok(Assessment { verdict, best: best.or(present), misfits: Vec::new() });
+    }
+    let best = present;
     let good = matches!(verdict, Verdict::Fits | Verdict::Tight);
     let misfits = fits.filter(|fit| good && matches!(fit.verdict, Verdict::TooBig | Verdict::EngineRefuses)).collect();
     Ok(Assessment { verdict, best, misfits })
+}
+
+/// What an autoscaler could do for a workload that fits nowhere now; `None` where it could do nothing.
+fn after_scale_up(
+    workload: &Workload,
+    candidates: &Candidates,
+    strictness: Strictness,
+) -> Result<Option<(Verdict, Option<Fit>)>, EstimateError> {
+    let mut fits = candidates
+        .possible
+        .iter()
+        .map(|candidate| fit(workload, candidate, strictness))
+        .collect::<Result<Vec<Fit>, _>>()?;
+    fits.retain(|fit| matches!(fit.verdict, Verdict::Fits | Verdict::Tight));
+    // The smallest that fits: it is what a scheduler would rather buy.
+    fits.sort_by_key(|fit| (rank(fit.verdict), fit.candidate.class.device.visible));
+    Ok(match fits.into_iter().next() {
+        Some(fit) => Some((Verdict::FitsAfterScaleUp, Some(fit))),
+        None if candidates.possible_unknown.is_empty() => None,
+        None => Some((Verdict::UnknownCapacity, None)),
+    })
 }
 
 /// Evaluates the workload on one class.

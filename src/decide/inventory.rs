@@ -177,6 +177,8 @@ pub struct Inventory {
     pub nodes: usize,
     /// Claims, and what they can be on.
     pub dynamic: dynamic::Dynamic,
+    /// Nodes that an autoscaler could add. Labels that they do not state may have any value.
+    pub possible: Vec<NodeClass>,
 }
 
 /// A GPU class that the workload may land on, with where.
@@ -221,6 +223,10 @@ pub struct Candidates {
     pub excluded: Vec<(Candidate, String)>,
     /// Eligible nodes offer the resource, but their memory is not known: reasons.
     pub unknown: Vec<String>,
+    /// Classes of nodes that an autoscaler could add for the pod, largest device first, each once.
+    pub possible: Vec<Candidate>,
+    /// Such nodes have the resource, but their memory is not known: reasons.
+    pub possible_unknown: Vec<String>,
 }
 
 /// Visible memory summed over all devices of a class, for metrics.

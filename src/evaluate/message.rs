@@ -39,6 +39,15 @@ pub(super) fn verdict(
             breakdown(&best.estimate),
             share(best)
         ),
+        Verdict::FitsAfterScaleUp => format!(
+            "container \"{container}\" needs {:.1} per GPU; no node has room for that, one with {class} ({usable:.1}) could be added by an autoscaler",
+            need.likely
+        ),
+        Verdict::UnknownCapacity if !candidates.possible_unknown.is_empty() => format!(
+            "container \"{container}\" needs {:.1} per GPU, more than {class} offers ({usable:.1}); {}",
+            need.likely,
+            candidates.possible_unknown.join("; ")
+        ),
         Verdict::EngineRefuses => {
             let reasons: Vec<&str> = best.estimate.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
             format!("container \"{container}\" would not start on {class}: {}", reasons.join("; "))
@@ -75,7 +84,9 @@ fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declar
     let (count, resource) =
         declaration.gpus.as_ref().map_or((1, "nvidia.com/gpu"), |request| (request.count, request.resource.as_str()));
     if verdict == Verdict::UnknownCapacity {
-        let reasons = candidates.unknown.join("; ");
+        let reasons: Vec<&str> =
+            candidates.unknown.iter().chain(&candidates.possible_unknown).map(String::as_str).collect();
+        let reasons = reasons.join("; ");
         return format!("the GPU memory of the nodes that this pod can land on is not known: {reasons}");
     }
     let excluded: Vec<String> = candidates

@@ -43,7 +43,7 @@ pub fn evaluate(
         .into_iter()
         .map(|declared| match declared {
             Ok(mut declaration) => {
-                let candidates = landing(template, &mut declaration, environment.inventory);
+                let candidates = landing(template, &mut declaration, environment.inventory, environment.policy);
                 evaluate_declaration(&declaration, source, asked, candidates.as_ref(), environment)
             }
             Err(error) => invalid(template, source, asked, environment.policy, &error),
@@ -52,14 +52,34 @@ pub fn evaluate(
 }
 
 /// Where the container's pod can land; `None` when nothing is known about capacity or no GPU is requested.
-fn landing(template: &PodTemplate, declaration: &mut Declaration, inventory: Option<&Inventory>) -> Option<Candidates> {
+fn landing(
+    template: &PodTemplate,
+    declaration: &mut Declaration,
+    inventory: Option<&Inventory>,
+    policy: &Policy,
+) -> Option<Candidates> {
     if !declaration.claims.is_empty() {
-        let claimed = crate::spec::dra::claimed(template, &declaration.claims, inventory?);
+        let inventory = inventory?;
+        let mut claimed = crate::spec::dra::claimed(template, &declaration.claims, inventory);
         declaration.gpus = claimed.request;
+        if let Some(candidates) =
+            claimed.candidates.as_mut().filter(|_| !inventory.possible.is_empty() || !policy.node_shapes.is_empty())
+        {
+            candidates.possible_unknown.push("an autoscaler may add nodes, whose devices are not known".to_owned());
+        }
         return claimed.candidates;
     }
     let request = declaration.gpus.as_ref()?;
-    Some(crate::spec::eligibility::candidates(template, request, inventory?))
+    let inventory = inventory?;
+    let mut candidates = crate::spec::eligibility::candidates(template, request, inventory);
+    let shapes = crate::spec::nodepools::shapes(&policy.node_shapes);
+    crate::spec::eligibility::could_be_added(
+        template,
+        request,
+        inventory.possible.iter().chain(&shapes),
+        &mut candidates,
+    );
+    Some(candidates)
 }
 
 /// The report for one declaration, held against `candidates`, or against nothing.

@@ -149,3 +149,84 @@ fn a_node_whose_slices_are_changing_is_not_a_refusal() {
     assert_eq!(verdict(&report), (Verdict::UnknownCapacity, Decision::Warn));
     assert!(report.message.contains("pending"), "{}", report.message);
 }
+
+/// As [`run`], where a pool may add nodes.
+fn run_with_pool(nodes: &[NodeView], requirements: Value, policy: &Policy, pod: &Value) -> Report {
+    let pool = json!({"metadata": {"name": "gpu"}, "spec": {"template": {"spec": {
+        "requirements": requirements, "nodeClassRef": {"group": "karpenter.k8s.aws"}}}}});
+    let mut inventory = inventory(nodes);
+    inventory.possible = crate::spec::nodepools::possible(&[serde_json::from_value(pool).unwrap()]);
+    let environment = Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy };
+    let pod: PodTemplate = serde_json::from_value(pod.clone()).unwrap();
+    evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
+}
+
+fn training() -> Value {
+    json!({"metadata": {"name": "p", "annotations": {
+        "vramguard.io/model": "meta-llama/Llama-2-7b-hf", "vramguard.io/dtype": "fp16", "vramguard.io/batch-size": "8",
+        "vramguard.io/context-length": "4096"}},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": 1}}}]}})
+}
+
+#[test]
+fn what_an_autoscaler_could_add_is_no_reason_to_refuse() {
+    let labels = json!({"nvidia.com/gpu.product": "Tesla-T4", "nvidia.com/gpu.memory": "15360"});
+    let t4 = [node(labels, json!({}), json!({"nvidia.com/gpu": "1"}))];
+    let family =
+        |family: &str| json!([{"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": [family]}]);
+    let policy = Policy::default();
+    let larger = run_with_pool(&t4, family("g6e"), &policy, &training());
+    assert_eq!(verdict(&larger), (Verdict::FitsAfterScaleUp, Decision::Warn));
+    assert!(larger.message.contains("NVIDIA-L40S"), "{}", larger.message);
+    assert_eq!(
+        verdict(&run_with_pool(&[], family("g6e"), &policy, &training())),
+        (Verdict::FitsAfterScaleUp, Decision::Warn)
+    );
+    let quiet = Policy { scale_up: crate::decide::policy::ScaleUpAction::Allow, ..Policy::default() };
+    assert_eq!(run_with_pool(&t4, family("g6e"), &quiet, &training()).decision, Decision::Allow);
+    assert_eq!(verdict(&run_with_pool(&t4, family("g4dn"), &policy, &training())), (Verdict::TooBig, Decision::Deny));
+    assert_eq!(
+        verdict(&run_with_pool(&t4, family("p9"), &policy, &training())),
+        (Verdict::UnknownCapacity, Decision::Warn)
+    );
+    let mut steered = training();
+    steered["spec"]["nodeSelector"] = json!({"nvidia.com/gpu.product": "Tesla-T4"});
+    assert_eq!(run_with_pool(&t4, family("g6e"), &policy, &steered).verdict, Verdict::TooBig, "an L40S is no T4");
+    let shaped = Policy {
+        node_shapes: vec![serde_json::from_value(json!({"name": "big", "labels": {"nvidia.com/gpu.product": "NVIDIA-H200"}, "resources": {"nvidia.com/gpu": 8}})).unwrap()],
+        ..Policy::default()
+    };
+    assert_eq!(run_with_pool(&t4, family("g4dn"), &shaped, &training()).verdict, Verdict::FitsAfterScaleUp);
+}
+
+#[test]
+fn a_claim_is_judged_like_a_resource() {
+    let mut published = crate::spec::dra::Published::default();
+    for object in [
+        json!({"kind": "ResourceSlice", "spec": {"driver": "gpu.nvidia.com", "nodeName": "n", "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": "gpu-0", "attributes": {"type": {"string": "gpu"}, "productName": {"string": "NVIDIA L40S"}}, "capacity": {"memory": {"value": "46068Mi"}}}]}}),
+        json!({"kind": "ResourceClaimTemplate", "metadata": {"name": "one", "namespace": "ml"}, "spec": {"spec": {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu.nvidia.com"}}]}}}}),
+    ] {
+        published.add(&object).unwrap();
+    }
+    let inventory = published.inventory(Vec::<NodeView>::new(), &[]);
+    let policy = Policy::default();
+    let environment = Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy: &policy };
+    let judge = |template: &str, batch: &str| {
+        let mut pod = training();
+        pod["metadata"]["namespace"] = "ml".into();
+        pod["metadata"]["annotations"]["vramguard.io/batch-size"] = batch.into();
+        pod["spec"]["resourceClaims"] = json!([{"name": "gpu", "resourceClaimTemplateName": template}]);
+        pod["spec"]["containers"][0]["resources"] = json!({"claims": [{"name": "gpu"}]});
+        let pod: PodTemplate = serde_json::from_value(pod).unwrap();
+        evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
+    };
+    let fits = judge("one", "4");
+    assert_eq!(verdict(&fits), (Verdict::Fits, Decision::Allow), "{}", fits.message);
+    let denied = judge("one", "32");
+    assert_eq!(verdict(&denied), (Verdict::TooBig, Decision::Deny));
+    assert!(denied.message.contains("NVIDIA-L40S-44GiB"), "{}", denied.message);
+    let unknown = judge("other", "32");
+    assert_eq!(verdict(&unknown), (Verdict::UnknownCapacity, Decision::Warn));
+    assert!(unknown.message.contains("ResourceClaimTemplate `other` is not known"), "{}", unknown.message);
+}

@@ -138,11 +138,20 @@ pub fn within(label: &str) -> Option<&'static Gpu> {
     only(products().iter().filter(|gpu| !gpu.is_slice() && gpu.names.iter().any(all)))
 }
 
+fn instance_table() -> &'static [(&'static str, Instance)] {
+    static TABLE: OnceLock<Vec<(&'static str, Instance)>> = OnceLock::new();
+    TABLE.get_or_init(|| INSTANCES.lines().filter_map(instance).collect())
+}
+
+/// Every instance type, with its name in lower case.
+pub fn instances() -> impl Iterator<Item = (&'static str, &'static Instance)> {
+    instance_table().iter().map(|(name, instance)| (*name, instance))
+}
+
 /// What nodes of a cloud's instance type have.
 #[must_use]
 pub fn by_instance_type(name: &str) -> Option<Instance> {
-    static TABLE: OnceLock<Vec<(&'static str, Instance)>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| INSTANCES.lines().filter_map(instance).collect());
+    let table = instance_table();
     let name = (name.len() <= MOST_CHARS).then(|| name.trim().to_ascii_lowercase())?;
     let at = table.binary_search_by(|(known, _)| (*known).cmp(name.as_str())).ok()?;
     table.get(at).map(|(_, instance)| *instance)

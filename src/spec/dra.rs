@@ -8,6 +8,11 @@ mod slices;
 pub use claims::{ClaimUse, Claimed, claimed, extended, uses};
 pub use slices::{Placed, place};
 
+use std::borrow::Borrow;
+
+use super::nodepools::{self, NodePool};
+use super::nodes::{NodeView, with_devices};
+use crate::decide::Inventory;
 use crate::decide::inventory::dynamic::Dynamic;
 use objects::Object;
 
@@ -21,6 +26,14 @@ pub struct Published {
 }
 
 impl Published {
+    /// What there is, with what node pools could add.
+    #[must_use]
+    pub fn inventory<N: Borrow<NodeView>>(&self, nodes: impl IntoIterator<Item = N>, pools: &[NodePool]) -> Inventory {
+        let mut inventory = with_devices(nodes, place(&self.slices), self.dynamic.clone());
+        inventory.possible = nodepools::possible(pools);
+        inventory
+    }
+
     /// Takes an object in; tells whether its kind belongs here.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::declaration::GpuRequest;
 use super::pod::{PodSpec, PodTemplate, Toleration};
+use super::selector::Requirement;
 use crate::decide::inventory::{
     Candidate, Candidates, Crowding, GpuClass, Inventory, Member, NodeClass, Sharing, Taint,
 };
@@ -67,7 +68,48 @@ pub fn candidates(pod: &PodTemplate, request: &GpuRequest, inventory: &Inventory
         eligible: eligible.largest_first().map(|(candidate, _)| candidate).collect(),
         excluded: excluded.largest_first().collect(),
         unknown,
+        ..Candidates::default()
     }
+}
+
+/// Adds what an autoscaler could bring for the pod.
+pub fn could_be_added<'a>(
+    pod: &PodTemplate,
+    request: &GpuRequest,
+    possible: impl IntoIterator<Item = &'a NodeClass>,
+    candidates: &mut Candidates,
+) {
+    let mut found = Found::default();
+    for class in possible.into_iter().filter(|class| could_take(&pod.spec, class)) {
+        if offered(class, &request.resource) < request.count {
+            continue;
+        }
+        for (gpu, count) in class.gpus.iter().filter(|(gpu, _)| gpu.resource == request.resource) {
+            let (gpu, small) = shared(gpu, request);
+            if small.is_none() {
+                let crowding = Crowding::of(&gpu, *count, request.count);
+                found.add(Candidate { class: gpu, gpus_per_node: *count, nodes: 0, crowding }, "");
+            }
+        }
+        let gaps = class.unknown.iter().filter(|gap| gap.covers(&request.resource));
+        candidates.possible_unknown.extend(gaps.map(|gap| gap.reason.clone()));
+    }
+    candidates.possible = found.largest_first().map(|(candidate, _)| candidate).collect();
+}
+
+/// Whether a node that does not exist yet could take the pod: labels that nothing states may have any value.
+fn could_take(spec: &PodSpec, class: &NodeClass) -> bool {
+    let label = |key: &str| class.labels.get(key).map(String::as_str);
+    let met = |requirement: &Requirement| match label(&requirement.key) {
+        None => true,
+        stated => requirement.matches(stated),
+    };
+    let selected = spec.node_selector.iter().all(|(key, value)| label(key).is_none_or(|have| have == value));
+    let affine = spec
+        .required_affinity
+        .as_ref()
+        .is_none_or(|affinity| affinity.node_selector_terms.iter().any(|term| term.match_expressions.iter().all(met)));
+    spec.node_name.is_empty() && selected && affine && taints(spec, class).is_ok()
 }
 
 /// Allocatable devices of the resource on one node of the class, whatever their class.

@@ -27,4 +27,5 @@ pub use eligibility::candidates;
 pub(crate) use fields::QUANTIZATIONS;
 pub use pod::PodTemplate;
 pub mod gpu_labels;
+pub mod nodepools;
 pub mod nodes;

@@ -182,7 +182,12 @@ pub fn with_devices<N: Borrow<NodeView>>(
         class.members.push(member);
     }
     let dynamic = Dynamic { unplaced: placed.unplaced, ..dynamic };
-    Inventory { classes: classes.into_values().collect(), nodes: nodes.len() + unheard.len(), dynamic }
+    Inventory {
+        classes: classes.into_values().collect(),
+        nodes: nodes.len() + unheard.len(),
+        dynamic,
+        possible: Vec::new(),
+    }
 }
 
 /// What makes two nodes the same. The order of the fields is the order of the classes.
@@ -196,7 +201,7 @@ struct Key {
     labels: BTreeMap<String, String>,
 }
 
-fn taints(node: &NodeView) -> Vec<Taint> {
+pub(super) fn taints(node: &NodeView) -> Vec<Taint> {
     let mut taints: Vec<Taint> = node
         .spec
         .taints

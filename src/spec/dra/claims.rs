@@ -134,6 +134,7 @@ fn of_request(pod: &PodTemplate, request: &DeviceRequest, inventory: &Inventory)
             eligible: search.eligible.largest_first().map(|(candidate, _)| candidate).collect(),
             excluded: excluded.largest_first().collect(),
             unknown: search.unknown,
+            ..Candidates::default()
         }
     })
 }
