@@ -11,7 +11,7 @@ use super::manifests;
 use crate::decide::Inventory;
 use crate::spec::dra::{Published, objects};
 use crate::spec::nodepools::NodePool;
-use crate::spec::nodes::{self, NodeView};
+use crate::spec::nodes::NodeView;
 use crate::spec::numbers::shown;
 
 /// What is known of the cluster.
@@ -119,8 +119,8 @@ pub(super) fn from_cluster(kubeconfig: Option<&Path>) -> Result<Capacity, Failur
 
 #[cfg(feature = "cluster")]
 mod cluster {
-    use super::{Capacity, NodeView, Path, nodes};
-    use crate::cluster::client;
+    use super::{Capacity, NodeView, Path};
+    use crate::cluster::{client, devices};
     use anyhow::Context as _;
     use k8s_openapi::api::core::v1::{Namespace, Node};
     use kube::Api;
@@ -137,7 +137,9 @@ mod cluster {
         for node in listed {
             views.push(serde_json::from_value::<NodeView>(serde_json::to_value(node)?)?);
         }
-        capacity.inventory = nodes::inventory(views);
+        let (published, pools, notes) = devices::list(&client).await;
+        capacity.inventory = published.inventory(views, &pools);
+        capacity.notes.extend(notes);
         match Api::<Namespace>::all(client).list(&ListParams::default()).await {
             Ok(namespaces) => capacity.modes = namespaces.into_iter().filter_map(mode).collect(),
             Err(error) => {

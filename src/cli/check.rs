@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 use super::capacity::{self, Capacity};
 use super::documents::{self, Document, Problem};
@@ -17,6 +18,7 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::spec::dra::{Published, objects};
 use crate::spec::patch;
 use crate::spec::{kinds, yaml};
 
@@ -99,10 +101,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     checked.problems.extend(failures.iter().map(unread));
     let bar = progress(files.len());
     for file in files {
-        checked.file(&file, &policy, capacity.as_ref());
+        checked.file(&file);
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let mut capacity = capacity;
+    checked.judge(&policy, capacity.as_mut());
     if let Some(capacity) = capacity {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
@@ -148,10 +152,14 @@ struct Checked {
     reports: Vec<Report>,
     problems: Vec<Problem>,
     notes: Vec<String>,
+    /// What is to be judged, by file.
+    documents: Vec<(String, Document)>,
+    /// Claims and device classes among the manifests: they count for every pod beside them, whatever the order.
+    published: Published,
 }
 
 impl Checked {
-    fn file(&mut self, path: &std::path::Path, policy: &Policy, capacity: Option<&Capacity>) {
+    fn file(&mut self, path: &std::path::Path) {
         let name = path.display().to_string();
         let text = match manifests::read_bounded(path, manifests::MANIFEST_LIMIT) {
             Ok(text) => text,
@@ -160,11 +168,35 @@ impl Checked {
         let (documents, problems) = documents::read(&name, &text);
         self.problems.extend(problems);
         for document in documents {
-            self.document(&name, &document, policy, capacity);
+            self.publish(&name, document.line, &document.value);
+            self.documents.push((name.clone(), document));
+        }
+    }
+
+    /// Takes in claims, be they in a list.
+    fn publish(&mut self, file: &str, line: u64, object: &Value) {
+        for item in object.get("items").and_then(Value::as_array).into_iter().flatten() {
+            self.publish(file, line, item);
+        }
+        if let Err(error) = self.published.add(object) {
+            self.problems.push(Problem { file: file.to_owned(), line, message: error.to_string() });
+        }
+    }
+
+    fn judge(&mut self, policy: &Policy, mut capacity: Option<&mut Capacity>) {
+        if let Some(capacity) = &mut capacity {
+            capacity.inventory.dynamic.extend(std::mem::take(&mut self.published.dynamic));
+        }
+        let capacity = capacity.as_deref();
+        for (file, document) in std::mem::take(&mut self.documents) {
+            self.document(&file, &document, policy, capacity);
         }
     }
 
     fn document(&mut self, file: &str, document: &Document, policy: &Policy, capacity: Option<&Capacity>) {
+        if document.value.get("kind").and_then(Value::as_str).is_some_and(|kind| objects::KINDS.contains(&kind)) {
+            return;
+        }
         if let Err(error) = kinds::identity(&document.value) {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));

@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod client;
+pub mod devices;
 mod objects;
 mod snapshot;
 mod watch;
@@ -14,12 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use kube::runtime::watcher;
 use tokio::sync::Notify;
 
 use crate::decide::Inventory;
 use crate::spec::nodes::NodeView;
 use cache::Cache;
+use devices::Devices;
+use watch::Kind;
 
 pub use objects::GpuPod;
 pub use snapshot::Snapshot;
@@ -41,6 +43,8 @@ pub trait Observer: Sync {
     fn broken(&self, cache: &'static str, problem: &str, pause: Duration);
     /// A complete list was received.
     fn synced(&self, cache: &'static str, objects: usize);
+    /// The cluster does not have the kind, or does not let us read it: there are no such objects for now.
+    fn absent(&self, cache: &'static str, problem: &str);
 }
 
 /// What is known about the cluster.
@@ -49,6 +53,7 @@ pub struct Cluster {
     nodes: Cache<NodeView>,
     namespaces: Cache<Option<String>>,
     pods: Cache<GpuPod>,
+    devices: Devices,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
     /// Pods or capacity changed: figures of workloads are out of date.
@@ -60,7 +65,7 @@ pub struct Cluster {
 /// State of one cache, for readiness and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStatus {
-    /// `nodes`, `namespaces`, `pods` or `snapshots`.
+    /// The kind in lower case and plural, or `snapshots`.
     pub name: &'static str,
     /// Objects held.
     pub objects: usize,
@@ -90,6 +95,7 @@ impl Default for Cluster {
             nodes: Cache::new("nodes"),
             namespaces: Cache::new("namespaces"),
             pods: Cache::new("pods"),
+            devices: Devices::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
             workloads_changed: Notify::new(),
@@ -107,6 +113,7 @@ impl Cluster {
         cluster.nodes.mark_synced(inventory.nodes);
         cluster.namespaces.mark_synced(namespace_modes.len());
         cluster.pods.mark_synced(0);
+        cluster.devices.mark_synced();
         cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, 1)));
         cluster
     }
@@ -124,26 +131,24 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        vec![self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
+        [self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
+            .into_iter()
+            .chain(self.devices.status())
+            .collect()
     }
 
     /// Watches the cluster for ever.
     pub async fn follow(&self, client: kube::Client, observer: &dyn Observer) {
-        let all = watcher::Config::default().any_semantic();
-        // Finished pods hold no GPU; their end looks like a deletion to this watch.
-        let running = all.clone().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let touch = || self.touch();
         let pods_changed = || self.workloads_changed.notify_one();
+        let (nodes, namespaces) = (Kind::all(&self.nodes), Kind::all(&self.namespaces));
+        // Finished pods hold no GPU; their end looks like a deletion to this watch.
+        let pods = Kind::all(&self.pods).fields("status.phase!=Succeeded,status.phase!=Failed");
         tokio::join!(
-            watch::follow(&client, &self.nodes, &all, |node| Some(objects::node_view(node)), || self.touch(), observer),
-            watch::follow(
-                &client,
-                &self.namespaces,
-                &all,
-                |object| Some(objects::namespace_mode(object)),
-                || self.touch(),
-                observer
-            ),
-            watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
+            nodes.follow(&client, |node| Some(objects::node_view(node)), touch, observer),
+            namespaces.follow(&client, |object| Some(objects::namespace_mode(object)), touch, observer),
+            pods.follow(&client, objects::gpu_pod, pods_changed, observer),
+            self.devices.follow(&client, touch, observer),
             self.rebuild_on_change(),
         );
     }
@@ -174,11 +179,11 @@ impl Cluster {
 
     /// Nothing is published before both lists are complete: half a list of nodes would deny what fits on the rest.
     fn rebuild(&self) {
-        if !self.nodes.is_synced() || !self.namespaces.is_synced() {
+        if !self.nodes.is_synced() || !self.namespaces.is_synced() || !self.devices.is_synced() {
             return;
         }
         *self.dirty_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let inventory = crate::spec::nodes::inventory(self.nodes.values());
+        let inventory = self.devices.inventory(self.nodes.values());
         let modes = self.namespaces.entries().into_iter().filter_map(|(name, mode)| Some((name, (*mode).clone()?)));
         let generation = self.snapshot.load().generation + 1;
         self.snapshot.store(Arc::new(Snapshot::of(inventory, modes.collect(), generation)));

@@ -17,6 +17,16 @@ pub struct Dynamic {
     pub unplaced: Vec<DynamicDevice>,
 }
 
+impl Dynamic {
+    /// Adds what others ask for; theirs win.
+    pub fn extend(&mut self, other: Self) {
+        self.classes.extend(other.classes);
+        self.claims.extend(other.claims);
+        self.templates.extend(other.templates);
+        self.unplaced.extend(other.unplaced);
+    }
+}
+
 /// A device class.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceClass {
