@@ -39,10 +39,10 @@ pub(super) fn from_file(path: &Path) -> Result<Capacity, Failure> {
     for document in documents {
         found.object(&name, document.value);
     }
-    if let Some(problem) = found.problems.first().filter(|_| found.nodes.is_empty()) {
-        return Err(Failure::new(code::BAD_INPUT, problem.to_string()));
-    }
-    if found.nodes.is_empty() && found.published.slices.is_empty() && found.pools.is_empty() {
+    if found.is_empty() {
+        if let Some(problem) = found.problems.first() {
+            return Err(Failure::new(code::BAD_INPUT, problem.to_string()));
+        }
         let failure = Failure::new(code::BAD_INPUT, format!("{name}: no Node in it"));
         return Err(failure.hint("--nodes takes the output of `kubectl get nodes -o yaml`"));
     }
@@ -64,6 +64,11 @@ struct Found {
 }
 
 impl Found {
+    /// Nothing in it tells of capacity.
+    const fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.published.slices.is_empty() && self.pools.is_empty()
+    }
+
     fn problem(&mut self, file: &str, message: String) {
         self.problems.push(Problem { file: file.to_owned(), line: 0, message });
     }

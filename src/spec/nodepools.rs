@@ -60,7 +60,11 @@ pub fn shapes(shapes: &[NodeShape]) -> Vec<NodeClass> {
             value: taint.value.clone(),
             effect: taint.effect.clone(),
         };
-        let node = node(&shape.name, shape.labels.clone(), &shape.resources);
+        let kind = shape.labels.get(INSTANCE_TYPE).map(|name| name.to_ascii_lowercase());
+        let row = kind.and_then(|kind| gpus::instances().find(|(name, _)| **name == kind));
+        let mut labels = row.map(|(name, instance)| stated(name, instance)).unwrap_or_default();
+        labels.extend(shape.labels.clone());
+        let node = node(&shape.name, labels, &shape.resources);
         node_class(node, shape.taints.iter().map(taint).collect())
     };
     shapes.iter().map(class).collect()

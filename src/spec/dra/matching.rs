@@ -110,7 +110,8 @@ pub(super) fn gpu(device: &DynamicDevice, ask: &DeviceAsk) -> Option<Result<GpuC
     }
     let cuda = device.driver.ends_with("nvidia.com");
     let row = product.as_deref().and_then(|name| gpus::by_product(name).or_else(|| gpus::within(name)));
-    let profile = text("profile");
+    let profile = text("profile").filter(|profile| !profile.is_empty());
+    let slice = profile.is_some() || text("type") == Some("mig");
     let board = product.clone().unwrap_or_else(|| "GPU".to_owned());
     let name = profile.map_or_else(|| board.clone(), |profile| format!("{board}-MIG-{profile}"));
     let whole = || row.and_then(|row| row.visible).map(|visible| (visible, visible));
@@ -123,7 +124,7 @@ pub(super) fn gpu(device: &DynamicDevice, ask: &DeviceAsk) -> Option<Result<GpuC
         },
     };
     // Drivers publish what NVML says of a whole GPU; a slice's figure is already what the runtime sees.
-    let seen = |bytes| if cuda && profile.is_none() { runtime_memory::visible(&name, bytes) } else { bytes };
+    let seen = |bytes| if cuda && !slice { runtime_memory::visible(&name, bytes) } else { bytes };
     let (visible, assured) = (seen(most), seen(least));
     let capability =
         text("cudaComputeCapability").and_then(capability).or_else(|| row.and_then(|row| row.compute_capability));
@@ -131,7 +132,7 @@ pub(super) fn gpu(device: &DynamicDevice, ask: &DeviceAsk) -> Option<Result<GpuC
     let mut class = GpuClass::whole(device_seen, &ask.class, CapacitySource::DeviceSlice);
     class.platform = if cuda { Platform::Cuda } else { Platform::Other };
     class.assured = assured;
-    if profile.is_some() {
+    if slice {
         class.sharing = Sharing::Mig;
     }
     if let Some(asked) = ask.memory.filter(|_| device.multiple) {
