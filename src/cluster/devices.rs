@@ -164,15 +164,18 @@ fn slice(object: Slice) -> Option<ResourceSlice> {
 }
 
 fn class(object: Class) -> Option<DeviceClass> {
-    objects::device_class(&object.spec).ok()
+    let Class { spec, .. } = object;
+    objects::device_class(&spec).ok()
 }
 
 fn claim(object: Claim) -> Option<Vec<DeviceRequest>> {
-    objects::device_requests(&object.spec).ok()
+    let Claim { spec, .. } = object;
+    objects::device_requests(&spec).ok()
 }
 
 fn template(object: Template) -> Option<Vec<DeviceRequest>> {
-    objects::device_requests(object.spec.get("spec")?).ok()
+    let Template { spec, .. } = object;
+    objects::device_requests(spec.get("spec")?).ok()
 }
 
 fn pool(object: Pool) -> Option<NodePool> {

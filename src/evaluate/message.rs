@@ -66,16 +66,16 @@ pub(super) fn verdict(
 fn share(best: &Fit) -> String {
     let class = &best.candidate.class;
     let assured = class.assured;
-    let taken = best.estimate.per_gpu.reserved.likely;
-    let takes = if taken > assured.max(best.estimate.per_gpu.required.high) {
-        format!("; the engine takes {taken:.1}")
+    let reserved = best.estimate.per_gpu.reserved.likely;
+    let beyond = if reserved > assured.max(best.estimate.per_gpu.required.high) {
+        format!("; the engine takes {reserved:.1}")
     } else {
         String::new()
     };
     match class.sharing {
         _ if assured >= class.device.visible => String::new(),
-        Sharing::TimeSlicing => format!(", which {} pods may share ({assured:.1} each{takes})", class.clients),
-        Sharing::Fraction => format!(", of which the pod asks for {assured:.1}{takes}; nothing enforces it"),
+        Sharing::TimeSlicing => format!(", which {} pods may share ({assured:.1} each{beyond})", class.clients),
+        Sharing::Fraction => format!(", of which the pod asks for {assured:.1}{beyond}; nothing enforces it"),
         _ => format!(", of which {assured:.1} are sure"),
     }
 }

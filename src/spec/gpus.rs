@@ -140,7 +140,7 @@ fn of_annotations(pod: &PodTemplate, container: &Container) -> Option<GpuRequest
     let memory = read(KAI_MEMORY).and_then(|text| text.parse().ok()).filter(|mib| *mib > 0).map(mebibytes);
     let fraction = || {
         let part: f64 = read(KAI_FRACTION)?.parse().ok()?;
-        (part > 0.0 && part <= 1.0).then(|| Amount::Millionths((part * 1e6) as u64))
+        (part > 0.0 && part <= 1.0).then_some(Amount::Millionths((part * 1e6) as u64))
     };
     let share = Share { amount: memory.or_else(fraction)?, enforced: false };
     let devices = read(KAI_DEVICES).and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(1);

@@ -74,11 +74,8 @@ fn member(of: &Value, key: &Value, access: Access) -> Value {
 fn binary(sign: &str, left: &Value, right: &Value) -> Value {
     use Value::{Bool, Unknown};
     match (sign, left, right) {
-        // What is certain on either side decides, whatever the other is.
-        ("&&", Bool(false), _) | ("&&", _, Bool(false)) => Bool(false),
-        ("||", Bool(true), _) | ("||", _, Bool(true)) => Bool(true),
-        ("&&", Bool(true), Bool(true)) => Bool(true),
-        ("||", Bool(false), Bool(false)) => Bool(false),
+        ("&&", ..) => either(left, right, false),
+        ("||", ..) => either(left, right, true),
         ("in", item, Value::List(items)) => {
             let equal: Vec<Option<bool>> = items.iter().map(|other| equal(item, other)).collect();
             match () {
@@ -112,12 +109,21 @@ fn binary(sign: &str, left: &Value, right: &Value) -> Value {
     }
 }
 
+/// What is certain on either side decides, whatever the other is.
+fn either(left: &Value, right: &Value, decides: bool) -> Value {
+    let sides = [left, right];
+    if sides.contains(&&Value::Bool(decides)) {
+        return Value::Bool(decides);
+    }
+    if sides == [&Value::Bool(!decides); 2] { Value::Bool(!decides) } else { Value::Unknown }
+}
+
 /// `None` where either is not known or they cannot be compared.
 fn equal(left: &Value, right: &Value) -> Option<bool> {
     match (left, right) {
         (Value::Unknown, _) | (_, Value::Unknown) => None,
         (Value::Absent, other) | (other, Value::Absent) => Some(*other == Value::Absent),
-        (Value::List(_), _) | (Value::Map(_), _) => None,
+        (Value::List(_) | Value::Map(_), _) => None,
         _ if std::mem::discriminant(left) == std::mem::discriminant(right) => Some(left == right),
         _ => None,
     }

@@ -163,9 +163,7 @@ impl Search<'_> {
         for device in &devices.devices {
             let (selects, gpu) = (conditions.select(device), matching::gpu(device, ask));
             match (selects, gpu) {
-                (Some(false), _) => {}
                 (Some(true), None) => self.other = true,
-                (None, None) => {}
                 (None, Some(_)) if placement.is_ok() => {
                     self.doubt(format!("the selectors of {} cannot be evaluated for {}", ask.class, device.driver));
                 }

@@ -26,7 +26,7 @@ pub(super) fn classes(offer: &Offer<'_>) -> Vec<(Found, u64)> {
     let Some(text) = offer.node.metadata.annotations.get(key) else { return Vec::new() };
     let mut found: Vec<(GpuClass, u64)> = Vec::new();
     for device in devices(text) {
-        let class = class(device, offer.resource);
+        let class = class(&device, offer.resource);
         match found.iter_mut().find(|(known, _)| *known == class) {
             Some((_, count)) => *count += 1,
             None => found.push((class, 1)),
@@ -35,7 +35,7 @@ pub(super) fn classes(offer: &Offer<'_>) -> Vec<(Found, u64)> {
     found.into_iter().map(|(class, count)| (Found::Known(class), count)).collect()
 }
 
-fn class(device: Registered, resource: &str) -> GpuClass {
+fn class(device: &Registered, resource: &str) -> GpuClass {
     let product = device.product.strip_prefix("NVIDIA-").unwrap_or(&device.product);
     let row = gpus::by_product(product);
     let product = row.map_or_else(|| device.product.clone(), |row| row.product.to_owned());

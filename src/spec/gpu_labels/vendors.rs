@@ -27,8 +27,11 @@ const NAMES: &[(&str, &[(&str, &str)])] = &[
     ("eks.amazonaws.com/instance-gpu-name", &[]),
 ];
 
-/// Resources that are parts of a device: which resource counts the devices, parts by product.
-const PARTS: &[(&str, &str, &[(&str, u64)])] = &[(
+/// A resource that is a part of a device, the resource that counts the devices, and the parts by product.
+type Part = (&'static str, &'static str, &'static [(&'static str, u64)]);
+
+/// Resources that are parts of a device.
+const PARTS: &[Part] = &[(
     "aws.amazon.com/neuroncore",
     "aws.amazon.com/neuron",
     &[("Trainium (trn1, per device of 2 cores)", 2), ("Inferentia2 (per device of 2 cores)", 2)],
