@@ -156,6 +156,7 @@ const fn softmax_heads(attention: &Attention) -> Option<(u64, u64)> {
 }
 
 /// What tensor parallelism must divide, with the reason code.
+#[derive(Clone, Copy)]
 struct Undivided {
     what: &'static str,
     code: &'static str,

@@ -42,7 +42,7 @@ mod tests {
     fn codes_are_sorted_and_every_code_that_engines_give_is_documented() {
         assert!(REASONS.is_sorted_by_key(|(code, _)| *code));
         for source in [
-            include_str!("serving/vllm/mod.rs"),
+            include_str!("serving/vllm/refusals.rs"),
             include_str!("serving/sglang/mod.rs"),
             include_str!("serving/llamacpp/mod.rs"),
             include_str!("serving/tgi.rs"),

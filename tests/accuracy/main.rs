@@ -11,6 +11,7 @@
 )]
 
 mod annotated;
+mod checkpoints;
 mod document;
 mod engines;
 mod megatron;

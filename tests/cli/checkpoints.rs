@@ -200,3 +200,72 @@ fn annotated_bytes_decide_where_a_path_does_not() {
     assert_eq!(weights("900Gi", "").0, "SPEC_CONFLICT");
     assert_eq!(weights("1Gi", "").0, "SPEC_CONFLICT");
 }
+
+/// A GGUF file of the same shape in f16, without its data.
+fn gguf(path: &Path) -> u64 {
+    let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let counts = [
+        ("context_length", 2048_u64),
+        ("embedding_length", HIDDEN),
+        ("block_count", LAYERS),
+        ("feed_forward_length", 512),
+        ("attention.head_count", 4),
+    ];
+    let layer = |n: u64| {
+        let name = move |module: &str| format!("blk.{n}.{module}.weight");
+        let mut all: Vec<(String, Vec<u64>)> =
+            ["attn_q", "attn_k", "attn_v", "attn_output"].map(|m| (name(m), vec![HIDDEN, HIDDEN])).to_vec();
+        all.extend(["ffn_gate", "ffn_up"].map(|m| (name(m), vec![HIDDEN, 512])));
+        all.push((name("ffn_down"), vec![512, HIDDEN]));
+        all.extend(["attn_norm", "ffn_norm"].map(|m| (name(m), vec![HIDDEN])));
+        all
+    };
+    let mut tensors: Vec<(String, Vec<u64>)> = (0..LAYERS).flat_map(layer).collect();
+    tensors.push(("token_embd.weight".to_owned(), vec![HIDDEN, VOCAB]));
+    tensors.push(("output.weight".to_owned(), vec![HIDDEN, VOCAB]));
+    tensors.push(("output_norm.weight".to_owned(), vec![HIDDEN]));
+    bytes.extend((tensors.len() as u64).to_le_bytes());
+    bytes.extend((counts.len() as u64 + 1).to_le_bytes());
+    bytes.extend([text("general.architecture"), 8_u32.to_le_bytes().to_vec(), text("llama")].concat());
+    for (key, count) in counts {
+        bytes.extend([text(&format!("llama.{key}")), 4_u32.to_le_bytes().to_vec()].concat());
+        bytes.extend((count as u32).to_le_bytes());
+    }
+    let mut at = 0_u64;
+    for (name, shape) in &tensors {
+        bytes.extend(text(name));
+        bytes.extend((shape.len() as u32).to_le_bytes());
+        for size in shape {
+            bytes.extend(size.to_le_bytes());
+        }
+        // f16, each tensor on a multiple of 32.
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(at.to_le_bytes());
+        at = (at + 2 * shape.iter().product::<u64>()).next_multiple_of(32);
+    }
+    let mut file = File::create(path).unwrap();
+    file.write_all(&bytes).unwrap();
+    file.set_len(bytes.len() as u64 + 64 + at).unwrap();
+    at
+}
+
+#[test]
+fn a_gguf_file_is_all_that_llama_cpp_needs() {
+    let folder = Folder::with(&[]);
+    let path = folder.path("tiny-f16.gguf");
+    let bytes = gguf(path.as_ref());
+    let run = vramguard_args(&["estimate", "--engine", "llamacpp", "--gguf", &path, "-o", "json"]);
+    let report = run.json();
+    assert_eq!(run.code, 0, "{run}");
+    // The token embedding stays on the CPU.
+    near(report["estimate"]["serving"]["weightsBytes"].as_u64().unwrap(), bytes - 2 * HIDDEN * VOCAB);
+    assert_eq!(report["workload"]["model"], "tiny-f16");
+    File::options().write(true).open(&path).unwrap().set_len(bytes / 2).unwrap();
+    let cut = vramguard_args(&["estimate", "--gguf", &path, "-o", "json"]);
+    assert!(cut.code == 2 && cut.stdout.contains("is cut"), "{cut}");
+    let part = folder.path("big-00001-of-00002.gguf");
+    gguf(part.as_ref());
+    let missing = vramguard_args(&["estimate", "--gguf", &part, "-o", "json"]);
+    assert!(missing.code == 2 && missing.stdout.contains("big-00002-of-00002.gguf is missing"), "{missing}");
+}

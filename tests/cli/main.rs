@@ -15,4 +15,5 @@ mod checkpoints;
 mod docs;
 mod estimate;
 mod plot;
+mod refusals;
 mod support;

@@ -99,7 +99,8 @@ fn larger_pool(search: &Search<'_>) -> Vec<Proposal> {
 /// Smaller tensor-parallel degrees, the other ranks as pipeline stages.
 fn fewer_ranks(search: &Search<'_>) -> Vec<Proposal> {
     let split = search.workload.parallelism;
-    let smaller = [8_u64, 4, 2, 1].into_iter().filter(|degree| *degree < split.tensor && split.tensor % degree == 0);
+    let smaller =
+        [8_u64, 4, 2, 1].into_iter().filter(|degree| *degree < split.tensor && split.tensor.is_multiple_of(*degree));
     smaller
         .map(|degree| {
             let pipeline = split.pipeline.saturating_mul(split.tensor / degree);

@@ -245,6 +245,12 @@ impl Model {
         checkpoint::derived(self) as f64
     }
 
+    /// Bytes of the draft layers that the checkpoint holds beside, by the same rule.
+    #[must_use]
+    pub fn draft_bytes(&self) -> f64 {
+        checkpoint::drafts(self) as f64
+    }
+
     /// Number of decoder layers, without MTP.
     #[must_use]
     pub fn layer_count(&self) -> u64 {

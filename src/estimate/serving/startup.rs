@@ -21,7 +21,7 @@ struct Rule {
 use EngineName::{Sglang, Tgi, Vllm};
 
 const RULES: &[Rule] = &[
-    Rule { engines: &[Vllm, Sglang], check: context },
+    Rule { engines: &[Vllm], check: context },
     Rule { engines: &[Vllm], check: quantization },
     Rule { engines: &[Vllm], check: batched_tokens },
     Rule { engines: &[Tgi], check: pool_tokens },
@@ -36,20 +36,16 @@ pub(super) fn refusals(workload: &Workload, model: &Model, device: &Device) -> V
     rules.filter_map(|rule| (rule.check)(&start)).collect()
 }
 
-/// vLLM (`_get_and_verify_max_len`) and SGLang (`ModelConfig`) refuse a context beyond the config's, unless a variable
-/// allows it.
+/// vLLM (`_get_and_verify_max_len`) refuses a context beyond the config's, unless a variable allows it. SGLang's versions
+/// differ: some refuse, some warn.
 fn context(start: &Start<'_>) -> Option<Refusal> {
     let engine = &start.workload.engine;
     let (asked, most) = (start.workload.context_length?, start.model.max_position_embeddings?);
-    let variable = match engine.name {
-        Sglang => "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN",
-        _ => "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
-    };
     (asked > most && !engine.allow_long_context).then(|| Refusal {
         code: "CONTEXT_BEYOND_MODEL",
         message: format!(
-            "a context of {asked} tokens exceeds the model's {most}: lower it to {most}, or set {variable}=1 where the \
-             model's positions are stretched"
+            "a context of {asked} tokens exceeds the model's {most}: lower it to {most}, or set \
+             VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 where the model's positions are stretched"
         ),
     })
 }
@@ -143,7 +139,7 @@ fn groups(start: &Start<'_>) -> Option<Refusal> {
             return None;
         };
         let part = size / tensor;
-        (size % tensor == 0 && part % unit.max(1) != 0).then_some((part, unit))
+        (size.is_multiple_of(tensor) && !part.is_multiple_of(unit.max(1))).then_some((part, unit))
     };
     let linear = start.model.layers.iter().flat_map(|group| &group.tensors);
     let mut linear = linear.filter(|stored| stored.kind == TensorKind::Linear && quantization.covers(stored));
@@ -186,7 +182,9 @@ mod tests {
         };
         assert_eq!(long(false), ["CONTEXT_BEYOND_MODEL"]);
         assert!(long(true).is_empty());
-        assert!(codes(Tgi, |workload, _, _| workload.context_length = Some(1 << 30)).is_empty());
+        for engine in [Sglang, Tgi] {
+            assert!(codes(engine, |workload, _, _| workload.context_length = Some(1 << 30)).is_empty());
+        }
     }
 
     #[test]

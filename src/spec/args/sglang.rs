@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, flag, several_nodes};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, as_flags, flag, several_nodes};
 use super::values::{gib, graph_batch, kv_dtype, model_dtype, most, quantization};
 
 const FLAGS: &[Flag] = &[
@@ -43,7 +43,7 @@ const FLAGS: &[Flag] = &[
         Effect::Unread("the draft model's memory is not estimated"),
     ),
     flag(&["--nnodes"], Effect::Keep),
-    flag(&["--config"], Effect::File(|reader, options| reader.as_flags(options), Weight::Weaker)),
+    flag(&["--config"], Effect::File(as_flags, Weight::Weaker)),
     flag(
         &["--json-model-override-args"],
         Effect::Call(|reader, _| reader.doubt("model", "changes the model's config in ways that are not read")),

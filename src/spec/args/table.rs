@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the keys of a file of options as flags; what flags said before stands.
-    pub(super) fn as_flags(&mut self, options: &Value) {
+    fn as_flags(&mut self, options: &Value) {
         let mut words = Vec::new();
         for (key, value) in options.as_object().into_iter().flatten() {
             let name = format!("--{}", key.replace('_', "-"));
@@ -429,6 +429,11 @@ impl<'a> Reader<'a> {
         }
         .filter(|_| !keys.is_empty())
     }
+}
+
+/// The file's keys are the program's own flags.
+pub(super) fn as_flags(reader: &mut Reader<'_>, options: &Value) {
+    reader.as_flags(options);
 }
 
 /// `--nnodes` names more than one node, or something that is not known here.

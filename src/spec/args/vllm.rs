@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, flag, several_nodes};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, as_flags, flag, several_nodes};
 use super::values::{gib, graph_batch, human_int, human_memory, kv_dtype, layer_list, model_dtype, most, quantization};
 
 /// Images with the server as entry point come first: `vllm` alone is an image to run commands in.
@@ -46,7 +46,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--num-speculative-tokens"], Effect::Skip),
     flag(&["--hf-overrides"], Effect::Call(hf_overrides)),
     flag(&["--hf-config-path"], Effect::Call(other_config)),
-    flag(&["--config"], Effect::File(|reader, options| reader.as_flags(options), Weight::Weaker)),
+    flag(&["--config"], Effect::File(as_flags, Weight::Weaker)),
     flag(&["--max-cudagraph-capture-size"], Effect::Map("engine.graphBatch", graph_batch)),
     flag(&["--cudagraph-capture-sizes", "--cuda-graph-sizes"], Effect::KeepMany),
     flag(&["--compilation-config", "-O", "-cc"], Effect::Call(compilation)),

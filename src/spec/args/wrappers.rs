@@ -39,7 +39,7 @@ pub(super) const KSERVE: Program = Program {
 pub(super) const NIM: Program = Program {
     starts: &[&["/opt/nim/start_server.sh"], &["nim-serve"]],
     env: &[
-        flag(&["NIM_PASSTHROUGH_ARGS"], Effect::Call(|reader, text| reader.more(text))),
+        flag(&["NIM_PASSTHROUGH_ARGS"], Effect::Call(more)),
         flag(
             &["NIM_MODEL_PATH"],
             Effect::Call(|reader, path| {
@@ -153,6 +153,11 @@ const WRAPPER: Program = Program {
     finish: |_| {},
 };
 const NOTHING: &[Flag] = &[];
+
+/// Further arguments of the engine.
+fn more(reader: &mut Reader<'_>, text: &str) {
+    reader.more(text);
+}
 
 fn backend(reader: &mut Reader<'_>, text: &str) {
     if !VLLM.contains(&text.trim().to_ascii_lowercase().as_str()) {

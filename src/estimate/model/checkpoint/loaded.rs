@@ -117,6 +117,12 @@ pub(in crate::estimate) fn derived(model: &Model) -> u64 {
     model.weights().map(|(count, tensor)| count as f64 * storage.tensor(tensor)).sum::<f64>() as u64
 }
 
+/// Bytes of the draft layers by the config.
+pub(in crate::estimate) fn drafts(model: &Model) -> u64 {
+    let storage = stored(model);
+    model.mtp.iter().fold(0, |sum, group| sum.saturating_add(group_bytes(&storage, group)))
+}
+
 fn group_bytes(storage: &Storage<'_>, group: &LayerGroup) -> u64 {
     (group.count as f64 * group.tensors.iter().map(|tensor| storage.tensor(tensor)).sum::<f64>()) as u64
 }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 pub(in crate::estimate) use correction::Correction;
 pub use correction::{CheckpointBytes, Classes};
-pub(in crate::estimate) use loaded::derived;
 pub use loaded::{Mismatch, attach, attach_total};
+pub(in crate::estimate) use loaded::{derived, drafts};
 
 /// Facts of one checkpoint: a file, or all shards that an index names.
 #[derive(Debug, Clone, PartialEq, Default)]

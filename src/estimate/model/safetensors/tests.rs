@@ -193,3 +193,16 @@ proptest! {
         let _ = read(&file(&json!({"x": {"dtype": "F64", "shape": shape, "data_offsets": [begin, end]}})), Some(100));
     }
 }
+
+proptest! {
+    /// Indexes of any kind neither panic nor name files elsewhere.
+    #[test]
+    fn shards_lie_beside_their_index(names in proptest::collection::vec("[a-z./\\\\]{0,8}", 0..6)) {
+        let map: serde_json::Map<String, Value> =
+            names.iter().enumerate().map(|(n, name)| (format!("t{n}"), json!(name))).collect();
+        let index = json!({"metadata": {"total_size": 1}, "weight_map": map}).to_string();
+        if let Ok(shards) = shards(index.as_bytes()) {
+            prop_assert!(shards.iter().all(|name| !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.')));
+        }
+    }
+}
