@@ -12,6 +12,7 @@ fn node(labels: Value, annotations: Value, resources: Value) -> NodeView {
 }
 
 /// Llama 2 7B of a plain server: weights 12.6 GiB, cache `batch` x 2 GiB.
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({...}) in place")]
 fn judge(node: NodeView, annotations: Value, limits: Value, batch: u64) -> Report {
     let mut said = json!({
         "vramguard.io/model": "meta-llama/Llama-2-7b-hf", "vramguard.io/dtype": "fp16",
@@ -151,6 +152,7 @@ fn a_node_whose_slices_are_changing_is_not_a_refusal() {
 }
 
 /// As [`run`], where a pool may add nodes.
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!({...}) in place")]
 fn run_with_pool(nodes: &[NodeView], requirements: Value, policy: &Policy, pod: &Value) -> Report {
     let pool = json!({"metadata": {"name": "gpu"}, "spec": {"template": {"spec": {
         "requirements": requirements, "nodeClassRef": {"group": "karpenter.k8s.aws"}}}}});
