@@ -123,14 +123,16 @@ fn the_server_is_probed_spread_and_drained() {
 }
 
 #[test]
-fn rights_are_to_read_nodes_namespaces_and_pods() {
+fn rights_are_only_to_read() {
     for (name, objects) in installations() {
         for role in of_kind(&objects, "ClusterRole") {
-            let rules = json!([{
-                "apiGroups": [""],
-                "resources": ["nodes", "namespaces", "pods"],
-                "verbs": ["get", "list", "watch"],
-            }]);
+            let read = ["get", "list", "watch"];
+            let claims = ["resourceslices", "deviceclasses", "resourceclaims", "resourceclaimtemplates"];
+            let rules = json!([
+                {"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": read},
+                {"apiGroups": ["resource.k8s.io"], "resources": claims, "verbs": read},
+                {"apiGroups": ["karpenter.sh"], "resources": ["nodepools"], "verbs": read},
+            ]);
             assert_eq!(role["rules"], rules, "{name}");
         }
         assert!(of_kind(&objects, "Role").is_empty(), "{name}");
