@@ -43,10 +43,10 @@ pub(super) fn verdict(
             "container \"{container}\" needs {:.1} per GPU; no node has room for that, one with {class} ({usable:.1}) could be added by an autoscaler",
             need.likely
         ),
-        Verdict::UnknownCapacity if !candidates.possible_unknown.is_empty() => format!(
+        Verdict::UnknownCapacity => format!(
             "container \"{container}\" needs {:.1} per GPU, more than {class} offers ({usable:.1}); {}",
             need.likely,
-            candidates.possible_unknown.join("; ")
+            unknown(candidates)
         ),
         Verdict::EngineRefuses => {
             let reasons: Vec<&str> = best.estimate.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
@@ -80,13 +80,18 @@ fn share(best: &Fit) -> String {
     }
 }
 
+/// Why the memory of devices that the pod could have is not known.
+fn unknown(candidates: &Candidates) -> String {
+    let reasons: Vec<&str> =
+        candidates.unknown.iter().chain(&candidates.possible_unknown).map(String::as_str).collect();
+    reasons.join("; ")
+}
+
 fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declaration) -> String {
     let (count, resource) =
         declaration.gpus.as_ref().map_or((1, "nvidia.com/gpu"), |request| (request.count, request.resource.as_str()));
     if verdict == Verdict::UnknownCapacity {
-        let reasons: Vec<&str> =
-            candidates.unknown.iter().chain(&candidates.possible_unknown).map(String::as_str).collect();
-        let reasons = reasons.join("; ");
+        let reasons = unknown(candidates);
         return format!("the GPU memory of the nodes that this pod can land on is not known: {reasons}");
     }
     let excluded: Vec<String> = candidates

@@ -18,6 +18,9 @@ const PRODUCT_LABELS: &[&str] = &[
     "skypilot.co/accelerator",
 ];
 
+/// No host holds more boards than this: more devices than these are replicas, whatever labels say.
+const MOST_ON_A_HOST: u64 = 16;
+
 const PRODUCT: &str = "nvidia.com/gpu.product";
 const REPLICAS: &str = "nvidia.com/gpu.replicas";
 const MIG_STATE: &str = "nvidia.com/mig.config.state";
@@ -74,12 +77,14 @@ pub(super) fn classes(offer: &Offer<'_>) -> Vec<(Found, u64)> {
         let reason = "its MIG configuration is invalid (nvidia.com/gpu.product ends in -MIG-INVALID)";
         return vec![(Found::Unknown(reason.to_owned()), offer.count)];
     }
-    let shared = sharing(labels);
+    let sliced = mig::partition_size(labels).is_some() || product.is_some_and(|name| name.contains("-MIG-"));
+    let own = physical(labels).filter(|own| *own < offer.count && !sliced);
+    let replicated = own.is_some() && offer.count > MOST_ON_A_HOST;
+    let shared = sharing(labels).or_else(|| replicated.then_some((Sharing::TimeSlicing, 1)));
     let Some(device) = whole_device(labels, product) else {
         return vec![(Found::Unknown(unknown_reason(labels, product)), offer.count)];
     };
-    let own = physical(labels).filter(|own| *own < offer.count);
-    if let (None, Some(own), None) = (shared, own, mig::partition_size(labels)) {
+    if let (None, Some(own)) = (shared, own) {
         // More devices than feature discovery counted of the product that it names: the others are of other products.
         let rest = format!("the node has {} × {}, its labels tell of {own}", offer.count, offer.resource);
         let known = Found::Known(device.class(offer.resource, None, 1));

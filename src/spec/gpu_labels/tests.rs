@@ -64,6 +64,9 @@ fn a_single_strategy_slice_without_memory_label_is_looked_up() {
         json!({"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb", "nvidia.com/mig.strategy": "single"});
     let (class, _) = only(labels, json!({"nvidia.com/gpu": "7"}));
     assert_eq!((mib(class.device.visible), class.sharing), (9984, Sharing::Mig));
+    let eight = json!({"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb", "nvidia.com/gpu.memory": "9984", "nvidia.com/gpu.count": "8"});
+    let (class, count) = only(eight, json!({"nvidia.com/gpu": "56"}));
+    assert_eq!((class.sharing, class.clients, count), (Sharing::Mig, 1, 56), "slices are no replicas");
 }
 
 #[test]
@@ -147,6 +150,10 @@ fn a_host_with_two_products_is_known_in_part() {
         json!({"nvidia.com/gpu.product": "Tesla-T4", "nvidia.com/gpu.memory": "15360", "nvidia.com/gpu.count": "2"});
     let found = read(labels, json!({}), json!({"nvidia.com/gpu": "3"}));
     assert_eq!((found.gpus[0].1, found.unknown[0].count), (2, 1));
+    let labels =
+        json!({"nvidia.com/gpu.product": "Tesla-T4", "nvidia.com/gpu.memory": "15360", "nvidia.com/gpu.count": "1"});
+    let (replicas, _) = only(labels, json!({"nvidia.com/gpu": "1k"}));
+    assert_eq!((replicas.sharing, replicas.clients), (Sharing::TimeSlicing, 1000), "no host has a thousand boards");
 }
 
 #[test]
