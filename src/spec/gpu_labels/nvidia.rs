@@ -51,7 +51,8 @@ pub(super) fn gap(labels: &Labels, offered: bool) -> Option<UnknownCapacity> {
         return None;
     }
     if labels.get("nvidia.com/mig.strategy").is_some_and(|strategy| strategy == "mixed") {
-        return unknown(&format!("{}*", mig::PREFIX), "its MIG slices are not registered yet".to_owned());
+        // Whole devices are offered under the same strategy where none is cut.
+        return unknown("nvidia.com/*", "its GPUs or MIG slices are not registered yet".to_owned());
     }
     let present = labels.get("nvidia.com/gpu.present").is_some_and(|value| value == "true");
     let counted = promised(labels).is_some() || instance(labels).is_some();

@@ -97,11 +97,11 @@ fn a_changing_mig_configuration_makes_all_nvidia_resources_unknown() {
 }
 
 #[test]
-fn a_fresh_node_of_the_mixed_strategy_may_offer_any_slice() {
+fn a_fresh_node_of_the_mixed_strategy_may_offer_anything() {
     let labels = json!({"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB", "nvidia.com/gpu.memory": "40960",
                         "nvidia.com/gpu.count": "1", "nvidia.com/mig.strategy": "mixed"});
     let found = read(labels, json!({}), json!({"nvidia.com/gpu": "0"}));
-    assert!(found.unknown[0].covers("nvidia.com/mig-3g.20gb") && !found.unknown[0].covers("nvidia.com/gpu"));
+    assert!(found.unknown[0].covers("nvidia.com/mig-3g.20gb") && found.unknown[0].covers("nvidia.com/gpu"));
     let unlabelled = read(json!({"nvidia.com/gpu.present": "true"}), json!({}), json!({}));
     assert!(unlabelled.unknown[0].covers("nvidia.com/gpu"));
     assert!(read(json!({}), json!({}), json!({"cpu": "4"})).is_empty());
