@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 use super::capacity::{self, Capacity};
 use super::documents::{self, Document, Problem};
@@ -17,6 +18,7 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::spec::dra::{Published, objects};
 use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
 use crate::spec::{kinds, patch, yaml};
@@ -104,7 +106,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    checked.evaluate(&policy, capacity.as_ref());
+    let mut capacity = capacity;
+    checked.evaluate(&policy, capacity.as_mut());
     if let Some(capacity) = capacity {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
@@ -153,6 +156,8 @@ struct Checked {
     /// Read and not yet judged: a ConfigMap may come after the pod that has it mounted.
     found: Vec<(Source, PodTemplate)>,
     config_maps: ConfigMaps,
+    /// Claims and device classes among the manifests: they count for every pod beside them, whatever the order.
+    published: Published,
 }
 
 impl Checked {
@@ -165,11 +170,25 @@ impl Checked {
         let (documents, problems) = documents::read(&name, &text);
         self.problems.extend(problems);
         for document in documents {
+            self.publish(&name, document.line, &document.value);
             self.document(&name, &document);
         }
     }
 
+    /// Takes in claims, be they in a list.
+    fn publish(&mut self, file: &str, line: u64, object: &Value) {
+        for item in object.get("items").and_then(Value::as_array).into_iter().flatten() {
+            self.publish(file, line, item);
+        }
+        if let Err(error) = self.published.add(object) {
+            self.problems.push(Problem { file: file.to_owned(), line, message: error.to_string() });
+        }
+    }
+
     fn document(&mut self, file: &str, document: &Document) {
+        if document.value.get("kind").and_then(Value::as_str).is_some_and(|kind| objects::KINDS.contains(&kind)) {
+            return;
+        }
         if let Err(error) = kinds::identity(&document.value) {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));
@@ -185,7 +204,11 @@ impl Checked {
         self.found.extend(sourced);
     }
 
-    fn evaluate(&mut self, policy: &Policy, capacity: Option<&Capacity>) {
+    fn evaluate(&mut self, policy: &Policy, mut capacity: Option<&mut Capacity>) {
+        if let Some(capacity) = &mut capacity {
+            capacity.inventory.dynamic.extend(std::mem::take(&mut self.published.dynamic));
+        }
+        let capacity = capacity.as_deref();
         let environment = Environment {
             catalog: Catalog::embedded(),
             inventory: capacity.map(|capacity| &capacity.inventory),

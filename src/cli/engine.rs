@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{Failure, code};
-use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
+use crate::decide::inventory::{Candidate, CapacitySource, GpuClass};
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Change, Report, Solution, Source};
 use crate::decide::solve::Question;
@@ -96,14 +96,12 @@ fn in_flags(changes: &mut Vec<Change>) {
 
 /// A node full of one product.
 pub(super) fn given(name: &str, declaration: &Declaration) -> Result<Candidates, Failure> {
-    let class = GpuClass {
-        device: device(name)?,
-        sharing: Sharing::Exclusive,
-        resource: "nvidia.com/gpu".to_owned(),
-        source: CapacitySource::Given,
-    };
+    let device = device(name)?;
+    // Only NVIDIA's devices have a compute capability.
+    let resource = if device.compute_capability.is_some() { "nvidia.com/gpu" } else { "gpu" };
+    let class = GpuClass::whole(device, resource, CapacitySource::Given);
     let gpus_per_node = GPUS_PER_NODE.max(declaration.parallelism.tensor);
-    let candidate = Candidate { class: Arc::new(class), gpus_per_node, nodes: 1 };
+    let candidate = Candidate { class: Arc::new(class), gpus_per_node, nodes: 1, crowding: None };
     Ok(Candidates { eligible: vec![candidate], ..Candidates::default() })
 }
 

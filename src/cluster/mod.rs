@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod client;
+pub mod devices;
 mod objects;
 mod snapshot;
 mod watch;
@@ -14,13 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use kube::runtime::watcher;
 use tokio::sync::Notify;
 
 use crate::decide::Inventory;
 use crate::spec::files::{ConfigMaps, Keys};
 use crate::spec::nodes::NodeView;
 use cache::Cache;
+use devices::Devices;
+use watch::Kind;
 
 pub use objects::GpuPod;
 pub use snapshot::Snapshot;
@@ -45,6 +47,8 @@ pub trait Observer: Sync {
     fn broken(&self, cache: &'static str, problem: &str, pause: Duration);
     /// A complete list was received.
     fn synced(&self, cache: &'static str, objects: usize);
+    /// The cluster does not have the kind, or does not let us read it: there are no such objects for now.
+    fn absent(&self, cache: &'static str, problem: &str);
 }
 
 /// What is known about the cluster.
@@ -56,6 +60,7 @@ pub struct Cluster {
     /// Only where reading them was allowed.
     config_maps: Option<Cache<Keys>>,
     files: ArcSwapOption<ConfigMaps>,
+    devices: Devices,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
     /// Pods or capacity changed: figures of workloads are out of date.
@@ -67,7 +72,7 @@ pub struct Cluster {
 /// State of one cache, for readiness and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStatus {
-    /// `nodes`, `namespaces`, `pods`, `configmaps` or `snapshots`.
+    /// The kind in lower case and plural, or `snapshots`.
     pub name: &'static str,
     /// Objects held.
     pub objects: usize,
@@ -103,6 +108,7 @@ impl Default for Cluster {
             pods: Cache::new("pods"),
             config_maps: None,
             files: ArcSwapOption::empty(),
+            devices: Devices::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
             workloads_changed: Notify::new(),
@@ -133,6 +139,7 @@ impl Cluster {
         cluster.nodes.mark_synced(inventory.nodes);
         cluster.namespaces.mark_synced(namespace_modes.len());
         cluster.pods.mark_synced(0);
+        cluster.devices.mark_synced();
         cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, 1)));
         cluster
     }
@@ -150,29 +157,24 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        let mut all = vec![self.nodes.status(), self.namespaces.status(), self.pods.status()];
+        let mut all = vec![self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot];
         all.extend(self.config_maps.as_ref().map(Cache::status));
-        all.push(snapshot);
+        all.extend(self.devices.status());
         all
     }
 
     /// Watches the cluster for ever.
     pub async fn follow(&self, client: kube::Client, observer: &dyn Observer) {
-        let all = watcher::Config::default().any_semantic();
-        // Finished pods hold no GPU; their end looks like a deletion to this watch.
-        let running = all.clone().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let touch = || self.touch();
         let pods_changed = || self.workloads_changed.notify_one();
+        let (nodes, namespaces) = (Kind::all(&self.nodes), Kind::all(&self.namespaces));
+        // Finished pods hold no GPU; their end looks like a deletion to this watch.
+        let pods = Kind::all(&self.pods).fields("status.phase!=Succeeded,status.phase!=Failed");
         tokio::join!(
-            watch::follow(&client, &self.nodes, &all, |node| Some(objects::node_view(node)), || self.touch(), observer),
-            watch::follow(
-                &client,
-                &self.namespaces,
-                &all,
-                |object| Some(objects::namespace_mode(object)),
-                || self.touch(),
-                observer
-            ),
-            watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
+            nodes.follow(&client, |node| Some(objects::node_view(node)), touch, observer),
+            namespaces.follow(&client, |object| Some(objects::namespace_mode(object)), touch, observer),
+            pods.follow(&client, objects::gpu_pod, pods_changed, observer),
+            self.devices.follow(&client, touch, observer),
             self.follow_config_maps(&client, observer),
             self.rebuild_on_change(),
         );
@@ -181,7 +183,7 @@ impl Cluster {
     /// Most namespaces hold the authority's certificate and nothing else.
     async fn follow_config_maps(&self, client: &kube::Client, observer: &dyn Observer) {
         let Some(cache) = &self.config_maps else { return };
-        let settings = watcher::Config::default().any_semantic().fields("metadata.name!=kube-root-ca.crt");
+        let maps = Kind::all(cache).fields("metadata.name!=kube-root-ca.crt");
         let publish = || {
             let mut maps = ConfigMaps::default();
             for (key, keys) in cache.entries() {
@@ -191,7 +193,7 @@ impl Cluster {
             }
             self.files.store(cache.is_synced().then(|| Arc::new(maps)));
         };
-        watch::follow(client, cache, &settings, objects::settings, publish, observer).await;
+        maps.follow(client, objects::settings, publish, observer).await;
     }
 
     /// GPU pods by `namespace/name`, in that order.
@@ -220,11 +222,11 @@ impl Cluster {
 
     /// Nothing is published before both lists are complete: half a list of nodes would deny what fits on the rest.
     fn rebuild(&self) {
-        if !self.nodes.is_synced() || !self.namespaces.is_synced() {
+        if !self.nodes.is_synced() || !self.namespaces.is_synced() || !self.devices.is_synced() {
             return;
         }
         *self.dirty_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let inventory = crate::spec::nodes::inventory(self.nodes.values());
+        let inventory = self.devices.inventory(self.nodes.values());
         let modes = self.namespaces.entries().into_iter().filter_map(|(name, mode)| Some((name, (*mode).clone()?)));
         let generation = self.snapshot.load().generation + 1;
         self.snapshot.store(Arc::new(Snapshot::of(inventory, modes.collect(), generation)));

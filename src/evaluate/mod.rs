@@ -49,8 +49,8 @@ pub fn evaluate(
     declared
         .into_iter()
         .map(|declared| match declared {
-            Ok(declaration) => {
-                let candidates = landing(template, &declaration, environment.inventory);
+            Ok(mut declaration) => {
+                let candidates = landing(template, &mut declaration, environment.inventory, environment.policy);
                 evaluate_declaration(&declaration, source, asked, candidates.as_ref(), environment)
             }
             Err(error) => invalid(template, source, asked, environment.policy, &error),
@@ -59,9 +59,34 @@ pub fn evaluate(
 }
 
 /// Where the container's pod can land; `None` when nothing is known about capacity or no GPU is requested.
-fn landing(template: &PodTemplate, declaration: &Declaration, inventory: Option<&Inventory>) -> Option<Candidates> {
+fn landing(
+    template: &PodTemplate,
+    declaration: &mut Declaration,
+    inventory: Option<&Inventory>,
+    policy: &Policy,
+) -> Option<Candidates> {
+    if !declaration.claims.is_empty() {
+        let inventory = inventory?;
+        let mut claimed = crate::spec::dra::claimed(template, &declaration.claims, inventory);
+        declaration.gpus = claimed.request;
+        if let Some(candidates) =
+            claimed.candidates.as_mut().filter(|_| !inventory.possible.is_empty() || !policy.node_shapes.is_empty())
+        {
+            candidates.possible_unknown.push("an autoscaler may add nodes, whose devices are not known".to_owned());
+        }
+        return claimed.candidates;
+    }
     let request = declaration.gpus.as_ref()?;
-    Some(crate::spec::eligibility::candidates(template, request, inventory?))
+    let inventory = inventory?;
+    let mut candidates = crate::spec::eligibility::candidates(template, request, inventory);
+    let shapes = crate::spec::nodepools::shapes(&policy.node_shapes);
+    crate::spec::eligibility::could_be_added(
+        template,
+        request,
+        inventory.possible.iter().chain(&shapes),
+        &mut candidates,
+    );
+    Some(candidates)
 }
 
 /// The report for one declaration, held against `candidates`, or against nothing.
@@ -141,15 +166,15 @@ pub fn explain_template(
     environment: &Environment<'_>,
 ) -> Vec<(Report, Option<Explanation>)> {
     let declared = crate::spec::declare(template).into_iter();
-    let explained = |declaration: &Declaration| {
-        let candidates = landing(template, declaration, environment.inventory);
+    let explained = |declaration: &mut Declaration| {
+        let candidates = landing(template, declaration, environment.inventory, environment.policy);
         let report = evaluate_declaration(declaration, source, asked, candidates.as_ref(), environment);
         let explanation = explain(declaration, &report, candidates.as_ref(), environment.catalog);
         (report, explanation)
     };
     declared
         .map(|declared| match declared {
-            Ok(declaration) => explained(&declaration),
+            Ok(mut declaration) => explained(&mut declaration),
             Err(error) => (invalid(template, source, asked, environment.policy, &error), None),
         })
         .collect()
@@ -350,3 +375,6 @@ fn invalid(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod sharing_tests;

@@ -30,8 +30,8 @@ pub(super) fn shelf() -> &'static Shelf {
 }
 
 fn on_shelf(device: Device, sharing: Sharing, resource: String, gpus_per_node: u64) -> Candidate {
-    let class = GpuClass { device, sharing, resource, source: CapacitySource::Product };
-    Candidate { class: Arc::new(class), gpus_per_node, nodes: 0 }
+    let class = GpuClass { sharing, ..GpuClass::whole(device, &resource, CapacitySource::Product) };
+    Candidate { class: Arc::new(class), gpus_per_node, nodes: 0, crowding: None }
 }
 
 #[cfg(test)]

@@ -163,6 +163,22 @@ impl CacheSynced {
     }
 }
 
+/// The cluster has no objects of an optional kind that we could read.
+#[derive(Debug, Clone, Copy)]
+pub struct KindAbsent<'a> {
+    /// The kind in lower case and plural.
+    pub cache: &'static str,
+    /// What the API server said.
+    pub problem: &'a str,
+}
+
+impl KindAbsent<'_> {
+    /// Logs: a choice of whoever installed the cluster, so no error.
+    pub fn emit(&self) {
+        info!(cache = self.cache, problem = self.problem, "kind not available, done without");
+    }
+}
+
 /// The policy file changed.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyReloaded<'a> {
@@ -264,6 +280,10 @@ impl crate::cluster::Observer for Metrics {
 
     fn synced(&self, cache: &'static str, objects: usize) {
         CacheSynced { cache, objects }.emit();
+    }
+
+    fn absent(&self, cache: &'static str, problem: &str) {
+        KindAbsent { cache, problem }.emit();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vramguard::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
+use vramguard::decide::inventory::{Candidate, CapacitySource, GpuClass};
 use vramguard::decide::policy::PolicyInput;
 use vramguard::decide::report::{EstimateView, Report, Source};
 use vramguard::decide::{Candidates, Policy, Verdict};
@@ -84,14 +84,9 @@ fn card(row: &Value, gib: f64) -> Candidates {
         visible: Bytes::from_gib(gib),
         compute_capability: None,
     };
-    let class = GpuClass {
-        device,
-        sharing: Sharing::Exclusive,
-        resource: "nvidia.com/gpu".to_owned(),
-        source: CapacitySource::Given,
-    };
+    let class = GpuClass::whole(device, "nvidia.com/gpu", CapacitySource::Given);
     Candidates {
-        eligible: vec![Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1 }],
+        eligible: vec![Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1, crowding: None }],
         ..Candidates::default()
     }
 }

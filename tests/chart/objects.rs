@@ -123,16 +123,19 @@ fn the_server_is_probed_spread_and_drained() {
 }
 
 #[test]
-fn rights_are_to_read_nodes_namespaces_and_pods_and_config_maps_where_asked() {
-    let read =
-        |resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": ["get", "list", "watch"]});
+fn rights_are_only_to_read() {
+    let read = |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"]});
+    let claims = ["resourceslices", "deviceclasses", "resourceclaims", "resourceclaimtemplates"];
     for (name, objects) in installations() {
         let deployment = of_kind(&objects, "Deployment")[0].to_string();
-        let mut rules = vec![read(&["nodes", "namespaces", "pods"])];
-        if deployment.contains("--read-config-maps") {
-            rules.push(read(&["configmaps"]));
+        let mut rules = vec![read("", &["nodes", "namespaces", "pods"])];
+        let reads_files = deployment.contains("--read-config-maps");
+        assert_eq!(reads_files, name == "everything-values", "{name}: only where the values say so");
+        if reads_files {
+            rules.push(read("", &["configmaps"]));
         }
-        assert_eq!(rules.len() == 2, name == "everything-values", "{name}: only where the values say so");
+        rules.push(read("resource.k8s.io", &claims));
+        rules.push(read("karpenter.sh", &["nodepools"]));
         for role in of_kind(&objects, "ClusterRole") {
             assert_eq!(role["rules"], json!(rules), "{name}");
         }

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod capacity;
 mod check;
 mod checkpoints;
 mod docs;

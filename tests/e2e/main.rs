@@ -48,6 +48,7 @@ mod webhook;
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod workloads;
 
+mod capacity;
 mod decisions;
 mod hostile;
 mod kinds;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
     let trials = [
         plane::trials(),
         decisions::trials(),
+        capacity::trials(),
         policy::trials(),
         reach::trials(),
         kinds::trials(),
