@@ -119,8 +119,13 @@ fn stages(review: &[u8], app: &App) {
     let object = request.object.unwrap().get();
     let pod: PodTemplate = serde_json::from_str(object).unwrap();
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: snapshot.known_inventory(), policy: &policy };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: &snapshot.profiles,
+        source: None,
+        inventory: snapshot.known_inventory(),
+        policy: &policy,
+    };
     let (source, asked) = (Source::default(), PolicyInput::default());
     let [envelope, _] = micros(|| review::parse(review).unwrap());
     let [decode, _] = micros(|| serde_json::from_str::<PodTemplate>(object).unwrap());

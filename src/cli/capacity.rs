@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use super::documents::{self, Problem};
 use super::error::{Failure, code};
 use super::manifests;
 use crate::decide::Inventory;
+use crate::facts::profile::Profile;
 use crate::spec::nodes::{self, NodeView};
 use crate::spec::numbers::shown;
 
@@ -19,6 +21,8 @@ pub(super) struct Capacity {
     pub inventory: Inventory,
     /// The `vramguard.io/mode` labels of namespaces.
     pub modes: BTreeMap<String, String>,
+    /// Models that users of the cluster described.
+    pub profiles: Vec<Arc<Profile>>,
     /// What is not read for capacity, one sentence each.
     pub notes: Vec<String>,
     /// Nodes that could not be read: a refusal may be wrong without them.
@@ -47,6 +51,7 @@ pub(super) fn from_file(path: &Path) -> Result<Capacity, Failure> {
     Ok(Capacity {
         inventory: nodes::inventory(found.nodes),
         modes: BTreeMap::new(),
+        profiles: Vec::new(),
         notes: found.notes,
         problems: found.problems,
     })
@@ -102,7 +107,7 @@ pub(super) fn from_cluster(kubeconfig: Option<&Path>) -> Result<Capacity, Failur
 #[cfg(feature = "cluster")]
 mod cluster {
     use super::{Capacity, NodeView, Path, nodes};
-    use crate::cluster::client;
+    use crate::cluster::{client, profiles};
     use anyhow::Context as _;
     use k8s_openapi::api::core::v1::{Namespace, Node};
     use kube::Api;
@@ -120,6 +125,10 @@ mod cluster {
             views.push(serde_json::from_value::<NodeView>(serde_json::to_value(node)?)?);
         }
         capacity.inventory = nodes::inventory(views);
+        match profiles::list(&client).await {
+            Ok(found) => capacity.profiles = found,
+            Err(error) => capacity.notes.push(format!("model profiles cannot be listed, none is known: {error}")),
+        }
         match Api::<Namespace>::all(client).list(&ListParams::default()).await {
             Ok(namespaces) => capacity.modes = namespaces.into_iter().filter_map(mode).collect(),
             Err(error) => {

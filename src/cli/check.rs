@@ -11,12 +11,14 @@ use super::error::{Failure, code};
 use super::exit::Exit;
 use super::manifests;
 use super::output::{self, Format};
+use super::profiles::Given;
 use super::render::{junit, sarif, table};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::facts::profile::{Profile, Profiles};
 use crate::spec::patch;
 use crate::spec::{kinds, yaml};
 
@@ -97,9 +99,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let skip: Vec<PathBuf> = args.nodes.iter().chain(&args.config).cloned().collect();
     let (files, failures) = manifests::collect(&args.filename, &skip);
     checked.problems.extend(failures.iter().map(unread));
+    let mut given = Given::look(&files);
+    checked.problems.append(&mut given.problems);
+    let profiles = given.profiles(capacity.as_ref().map_or(&[], |capacity| &capacity.profiles));
+    let known = Known { policy: &policy, profiles: &profiles, capacity: capacity.as_ref() };
     let bar = progress(files.len());
     for file in files {
-        checked.file(&file, &policy, capacity.as_ref());
+        checked.file(&file, given.text(&file), known);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -142,6 +148,14 @@ fn progress(files: usize) -> ProgressBar {
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// What manifests are held against.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    policy: &'a Policy,
+    profiles: &'a Profiles,
+    capacity: Option<&'a Capacity>,
+}
+
 /// What came of the inputs.
 #[derive(Default)]
 struct Checked {
@@ -151,20 +165,23 @@ struct Checked {
 }
 
 impl Checked {
-    fn file(&mut self, path: &std::path::Path, policy: &Policy, capacity: Option<&Capacity>) {
+    fn file(&mut self, path: &std::path::Path, text: Result<String, Failure>, known: Known<'_>) {
         let name = path.display().to_string();
-        let text = match manifests::read_bounded(path, manifests::MANIFEST_LIMIT) {
+        let text = match text {
             Ok(text) => text,
             Err(failure) => return self.problems.push(unread(&failure)),
         };
         let (documents, problems) = documents::read(&name, &text);
         self.problems.extend(problems);
         for document in documents {
-            self.document(&name, &document, policy, capacity);
+            self.document(&name, &document, known);
         }
     }
 
-    fn document(&mut self, file: &str, document: &Document, policy: &Policy, capacity: Option<&Capacity>) {
+    fn document(&mut self, file: &str, document: &Document, known: Known<'_>) {
+        if Profile::is_one(&document.value) {
+            return;
+        }
         if let Err(error) = kinds::identity(&document.value) {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));
@@ -177,12 +194,14 @@ impl Checked {
         }));
         let environment = Environment {
             catalog: Catalog::embedded(),
-            inventory: capacity.map(|capacity| &capacity.inventory),
-            policy,
+            profiles: known.profiles,
+            source: None,
+            inventory: known.capacity.map(|capacity| &capacity.inventory),
+            policy: known.policy,
         };
         for found in templates {
             let source = source(file, document, found.object);
-            let label = capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
+            let label = known.capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
             let asked = PolicyInput {
                 namespace: &source.namespace,
                 namespace_label: label.map(String::as_str),

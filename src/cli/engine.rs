@@ -11,6 +11,7 @@ use crate::estimate::Device;
 use crate::evaluate::{Environment, evaluate_declaration};
 use crate::facts;
 use crate::facts::catalog::Catalog;
+use crate::facts::profile::Profiles;
 use crate::spec::declaration::Declaration;
 
 /// GPUs of a usual node, where only a product was given.
@@ -54,7 +55,13 @@ pub(super) fn short_product(product: &str) -> &str {
 pub(super) fn estimate(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, Failure> {
     let candidates = gpu.map(|name| given(name, declaration)).transpose()?;
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory: None,
+        policy: &Policy::default(),
+    };
     let asked = PolicyInput::default();
     let mut report = evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment);
     report.fixes.iter_mut().for_each(in_flags);

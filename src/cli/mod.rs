@@ -16,6 +16,7 @@ mod exit;
 mod manifests;
 mod output;
 mod plot;
+mod profiles;
 pub mod render;
 mod schema;
 #[cfg(feature = "webhook")]

@@ -7,6 +7,7 @@
 pub mod dtype;
 mod fallback;
 pub mod interval;
+pub mod measured;
 pub mod memory;
 pub mod model;
 pub mod parallel;
@@ -66,6 +67,8 @@ pub enum TermName {
     CudaGraphs,
     /// What the allocator holds but cannot use.
     Fragmentation,
+    /// Everything together, measured instead of estimated.
+    Measured,
 }
 
 /// One addend: the terms of a quantity sum to it.
@@ -211,6 +214,9 @@ pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, Estima
         }
     };
     estimate.map(|mut estimate| {
+        if let (ModelFacts::Known(model), Method::Auto) = (&workload.model, workload.method) {
+            measured::apply(workload, model, &mut estimate);
+        }
         estimate.terms.sort_by_key(|term| std::cmp::Reverse(term.bytes.likely));
         estimate
     })

@@ -15,18 +15,34 @@ use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, Workload};
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::{ModelSource, Models};
+use crate::facts::profile::Profiles;
 use crate::spec::declaration::{Declaration, SpecError};
 use crate::spec::pod::PodTemplate;
 
 /// What an evaluation may look at.
 #[derive(Clone, Copy)]
 pub struct Environment<'a> {
-    /// Known models.
+    /// Models that the program knows.
     pub catalog: &'a Catalog,
+    /// Models that users described.
+    pub profiles: &'a Profiles,
+    /// Asked about models that neither knows.
+    pub source: Option<&'a dyn ModelSource>,
     /// Known capacity; `None` where nothing was given (`check` without nodes).
     pub inventory: Option<&'a Inventory>,
     /// Policy in force.
     pub policy: &'a Policy,
+}
+
+impl<'a> Environment<'a> {
+    /// Everything that knows models, for pods of a namespace.
+    fn models<'n>(&self, namespace: &'n str) -> Models<'n>
+    where
+        'a: 'n,
+    {
+        Models { catalog: self.catalog, profiles: self.profiles, source: self.source, namespace }
+    }
 }
 
 /// One report for every container of the template that runs a model; none for pods that ask for no GPU and say nothing.
@@ -76,19 +92,20 @@ pub fn evaluate_declaration(
         draft.notes.extend(declaration.conflicts.iter().skip(1).cloned());
         return draft.finish(Verdict::SpecConflict, conflict.clone());
     }
-    let workload = match resolve::workload(declaration, environment.catalog) {
-        Ok(resolved) => {
-            draft.notes.extend(resolved.notes);
-            resolved.workload
-        }
+    let models = environment.models(asked.namespace);
+    let resolved = match resolve::workload(declaration, models) {
+        Ok(resolved) => resolved,
         Err(problem) => return draft.finish(problem.verdict, problem.message),
     };
+    draft.notes.extend(resolved.notes);
+    draft.described = resolved.described;
+    let workload = resolved.workload;
     draft.workload = Some(view::workload(declaration, &workload));
     if declaration.unknown_fields.contains("model") {
         return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
     }
-    let checked = resolve::check_gpus(declaration, &workload)
-        .and_then(|()| resolve::check_model(declaration, &workload, environment.catalog));
+    let checked =
+        resolve::check_gpus(declaration, &workload).and_then(|()| resolve::check_model(declaration, &workload, models));
     match checked {
         Ok(note) => draft.notes.extend(note),
         Err(problem) => return draft.finish(problem.verdict, problem.message),
@@ -102,6 +119,8 @@ struct Draft<'a> {
     policy: &'a Policy,
     notes: Vec<String>,
     workload: Option<crate::decide::report::WorkloadView>,
+    /// A profile says how the checkpoint is stored: its path need not be doubted.
+    described: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -121,7 +140,7 @@ impl<'a> Draft<'a> {
             fixes: Vec::new(),
             patch: Vec::new(),
         };
-        Self { report, policy, notes: Vec::new(), workload: None }
+        Self { report, policy, notes: Vec::new(), workload: None, described: false }
     }
 
     fn finish(mut self, verdict: Verdict, message: String) -> Report {
@@ -153,7 +172,10 @@ impl<'a> Draft<'a> {
         if cheapest.is_some() && unsure && assessment.best.is_some() {
             return self.finish(Verdict::UnknownWorkload, message::unread(declaration));
         }
-        if refused(assessment.verdict) && doubt::quantized(declaration, workload).as_ref().is_some_and(sure) {
+        if !self.described
+            && refused(assessment.verdict)
+            && doubt::quantized(declaration, workload).as_ref().is_some_and(sure)
+        {
             return self.finish(Verdict::UnknownWorkload, message::stored_unknown(declaration));
         }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {

@@ -163,6 +163,38 @@ impl CacheSynced {
     }
 }
 
+/// The cluster has no objects of an optional kind that we could read.
+#[derive(Debug, Clone, Copy)]
+pub struct KindAbsent<'a> {
+    /// The kind in lower case and plural.
+    pub cache: &'static str,
+    /// What the API server said.
+    pub problem: &'a str,
+}
+
+impl KindAbsent<'_> {
+    /// Logs: a choice of whoever installed the cluster, so no error.
+    pub fn emit(&self) {
+        info!(cache = self.cache, problem = self.problem, "kind not available, done without");
+    }
+}
+
+/// The status of a model profile could not be written; decisions do not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusNotWritten<'a> {
+    /// Which, as users name it.
+    pub profile: &'a str,
+    /// Why.
+    pub problem: &'a str,
+}
+
+impl StatusNotWritten<'_> {
+    /// Logs.
+    pub fn emit(&self) {
+        warn!(profile = self.profile, problem = self.problem, "status of a model profile not written");
+    }
+}
+
 /// The policy file changed.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyReloaded<'a> {
@@ -264,6 +296,14 @@ impl crate::cluster::Observer for Metrics {
 
     fn synced(&self, cache: &'static str, objects: usize) {
         CacheSynced { cache, objects }.emit();
+    }
+
+    fn absent(&self, cache: &'static str, problem: &str) {
+        KindAbsent { cache, problem }.emit();
+    }
+
+    fn status_not_written(&self, profile: &str, problem: &str) {
+        StatusNotWritten { profile, problem }.emit();
     }
 }
 

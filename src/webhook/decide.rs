@@ -43,8 +43,13 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
         Ok(templates) => templates,
         Err(problem) => return unreadable(request, &policy, usual, &problem),
     };
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: snapshot.known_inventory(), policy: &policy };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: &snapshot.profiles,
+        source: None,
+        inventory: snapshot.known_inventory(),
+        policy: &policy,
+    };
     let mut judged = Judged::default();
     for template in &templates {
         judged.add(template, &asked, &environment);

@@ -65,8 +65,13 @@ fn refresh(app: &App) {
         workloads.entry((&pod.template.namespace, &pod.workload)).or_insert(pod);
     }
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: snapshot.known_inventory(), policy: &policy };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: &snapshot.profiles,
+        source: None,
+        inventory: snapshot.known_inventory(),
+        policy: &policy,
+    };
     let mut figures = Vec::new();
     let mut dropped = 0;
     for pod in workloads.into_values() {

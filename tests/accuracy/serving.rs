@@ -10,6 +10,7 @@ use vramguard::estimate::Bytes;
 use vramguard::estimate::model::{Mlp, TensorKind};
 use vramguard::evaluate::{Environment, evaluate};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 
 use crate::statistics::Errors;
 
@@ -58,8 +59,13 @@ fn pod(row: &Value) -> Value {
 
 fn report(pod: &Value, inventory: &Inventory) -> Report {
     let templates = vramguard::spec::kinds::templates(pod).unwrap();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(inventory), policy: &Policy::default() };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory: Some(inventory),
+        policy: &Policy::default(),
+    };
     evaluate(&templates.first().unwrap().pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 

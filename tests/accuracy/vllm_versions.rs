@@ -10,6 +10,7 @@ use vramguard::decide::{Candidates, Policy, Verdict};
 use vramguard::estimate::{Bytes, Device};
 use vramguard::evaluate::{Environment, evaluate_declaration};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 
 use crate::statistics::Errors;
 
@@ -92,7 +93,13 @@ fn card(row: &Value) -> Option<Candidates> {
 fn report(row: &Value, candidates: &Candidates) -> Report {
     let template = serde_json::from_value(pod(row)).unwrap();
     let declaration = vramguard::spec::declare(&template).remove(0).unwrap();
-    let environment = Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default() };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory: None,
+        policy: &Policy::default(),
+    };
     evaluate_declaration(&declaration, &Source::default(), &PolicyInput::default(), Some(candidates), &environment)
 }
 

@@ -118,6 +118,16 @@ fn the_published_schema_is_current() {
 }
 
 #[test]
+fn the_definitions_of_the_chart_are_current() {
+    for definition in vramguard::facts::profile::crd::definitions() {
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let text = serde_saphyr::to_string(&definition).unwrap();
+        let head = "# Made from src/facts/profile; `UPDATE=1 cargo test --test cli` rewrites it.\n";
+        generated(&format!("charts/vramguard/files/crds/{name}.yaml"), &format!("{head}{text}"));
+    }
+}
+
+#[test]
 fn every_shell_gets_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = vramguard(&format!("completions {shell}"));

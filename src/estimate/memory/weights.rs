@@ -1,7 +1,7 @@
 //! Weights of one rank: every stored tensor, divided as parallelism divides it, in the bytes of its format.
 
 use crate::estimate::dtype::DType;
-use crate::estimate::model::{LayerGroup, Model, Quantization, Split, Tensor, TensorKind};
+use crate::estimate::model::{LayerGroup, Model, Quantization, Split, Tensor, TensorKind, checkpoint};
 use crate::estimate::parallel::Stage;
 use crate::estimate::units::Bytes;
 use crate::estimate::workload::Parallelism;
@@ -94,7 +94,16 @@ impl Storage<'_> {
         let layers: Bytes = stage.layers.iter().map(|(count, group)| self.layer(group).times(*count)).sum();
         let outer: Vec<Tensor> =
             model.outer.iter().copied().filter(|tensor| outer_is_on(model, tensor, stage)).collect();
-        layers + self.blocks(&outer)
+        (layers + self.blocks(&outer)).scale(self.correction(model))
+    }
+
+    /// The checkpoint's own bytes over the derived ones; 1 where they are not known or are loaded in another format.
+    fn correction(&self, model: &Model) -> f64 {
+        let as_stored = self.dtype == model.dtype && self.quantization == model.quantization.as_ref();
+        match model.checkpoint_bytes {
+            Some(bytes) if as_stored && bytes > 0 => bytes as f64 / checkpoint::derived(model).max(1) as f64,
+            _ => 1.0,
+        }
     }
 }
 

@@ -79,6 +79,7 @@ pub(super) fn model(shape: &Shape, layers: Vec<LayerGroup>) -> Model {
         rotary_rows: 0,
         logit_softcap: false,
         checkpoint_bytes: None,
+        measured: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod loaded;
 
 use std::collections::BTreeMap;
 
+pub(in crate::estimate) use loaded::derived;
 pub use loaded::{Mismatch, attach};
 
 /// Facts of one checkpoint: a file, or all shards that an index names.
