@@ -46,10 +46,11 @@ fn no_secret_is_ever_rendered() {
 
 #[test]
 fn objects_are_unique_labelled_and_in_the_release_namespace() {
-    const CLUSTER_WIDE: [&str; 5] = [
+    const CLUSTER_WIDE: [&str; 6] = [
         "Namespace",
         "ClusterRole",
         "ClusterRoleBinding",
+        "CustomResourceDefinition",
         "MutatingWebhookConfiguration",
         "ValidatingWebhookConfiguration",
     ];
@@ -123,18 +124,45 @@ fn the_server_is_probed_spread_and_drained() {
 }
 
 #[test]
-fn rights_are_to_read_nodes_namespaces_and_pods() {
+fn rights_are_to_read_and_to_say_what_became_of_a_profile() {
     for (name, objects) in installations() {
-        for role in of_kind(&objects, "ClusterRole") {
-            let rules = json!([{
-                "apiGroups": [""],
-                "resources": ["nodes", "namespaces", "pods"],
-                "verbs": ["get", "list", "watch"],
-            }]);
-            assert_eq!(role["rules"], rules, "{name}");
+        let roles = of_kind(&objects, "ClusterRole");
+        if roles.is_empty() {
+            // rbac.create is off: somebody else grants them.
+            continue;
+        }
+        let servers = roles
+            .iter()
+            .find(|role| role["metadata"]["labels"].as_object().unwrap().keys().all(|key| !key.contains("aggregate")));
+        let read = ["get", "list", "watch"];
+        let rules = json!([
+            {"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": read},
+            {"apiGroups": ["vramguard.io"], "resources": ["modelprofiles", "clustermodelprofiles"], "verbs": read},
+            {"apiGroups": ["vramguard.io"], "resources": ["modelprofiles/status", "clustermodelprofiles/status"], "verbs": ["patch"]},
+        ]);
+        assert_eq!(servers.unwrap()["rules"], rules, "{name}");
+        // Users' roles are about profiles and nothing else.
+        for role in roles.iter().filter(|role| role["rules"] != rules) {
+            for rule in role["rules"].as_array().unwrap() {
+                assert_eq!(rule["apiGroups"], json!(["vramguard.io"]), "{name}");
+            }
         }
         assert!(of_kind(&objects, "Role").is_empty(), "{name}");
     }
+}
+
+#[test]
+fn definitions_stay_when_the_release_goes() {
+    for (name, objects) in installations() {
+        let definitions = of_kind(&objects, "CustomResourceDefinition");
+        assert_eq!(definitions.len(), 2, "{name}");
+        for definition in definitions {
+            assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep", "{name}");
+        }
+    }
+    let without = Release::of(chart::path("manifests/values.yaml")).set("crds.install=false").objects().unwrap();
+    assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
+    assert_eq!(of_kind(&without, "ClusterRole").len(), 1, "nobody needs rights to what is not there");
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod check;
 mod docs;
 mod estimate;
 mod plot;
+mod profiles;
 mod support;

@@ -55,6 +55,7 @@ mod manifests;
 mod metrics;
 mod plane;
 mod policy;
+mod profiles;
 mod prometheus;
 mod reach;
 
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         plane::trials(),
         decisions::trials(),
         policy::trials(),
+        profiles::trials(),
         reach::trials(),
         hostile::trials(),
         metrics::trials(),

@@ -14,6 +14,7 @@ mod fake_api;
 mod figures;
 mod hostile;
 mod probes;
+mod profiles;
 mod server;
 mod tls;
 mod watch;
