@@ -2,6 +2,8 @@
 
 pub mod catalog;
 pub mod gpus;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod lookup;
 pub mod profile;
 pub mod runtime_memory;

@@ -12,6 +12,7 @@ spec:
       image: example/server
       resources: {limits: {nvidia.com/gpu: 1}}
   nodeSelector: {nvidia.com/gpu.product: Tesla-T4}
+  tolerations: [{key: nvidia.com/gpu, operator: Exists}]
 ";
 
 const PROFILE: &str = "
