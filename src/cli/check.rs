@@ -9,6 +9,7 @@ use super::capacity::{self, Capacity};
 use super::documents::{self, Document, Problem};
 use super::error::{Failure, code};
 use super::exit::Exit;
+use super::hub::HubArgs;
 use super::manifests;
 use super::output::{self, Format};
 use super::profiles::Given;
@@ -18,6 +19,7 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::ModelSource;
 use crate::facts::profile::{Profile, Profiles};
 use crate::spec::patch;
 use crate::spec::{kinds, yaml};
@@ -63,6 +65,8 @@ pub(super) struct CheckArgs {
     /// Table for people; JSON or YAML for programs; SARIF or JUnit for CI
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub output: CheckFormat,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 /// How results are printed.
@@ -102,7 +106,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let mut given = Given::look(&files);
     checked.problems.append(&mut given.problems);
     let profiles = given.profiles(capacity.as_ref().map_or(&[], |capacity| &capacity.profiles));
-    let known = Known { policy: &policy, profiles: &profiles, capacity: capacity.as_ref() };
+    let hub = args.hub.source()?;
+    let known = Known { policy: &policy, profiles: &profiles, source: hub.as_deref(), capacity: capacity.as_ref() };
     let bar = progress(files.len());
     for file in files {
         checked.file(&file, given.text(&file), known);
@@ -153,6 +158,7 @@ fn progress(files: usize) -> ProgressBar {
 struct Known<'a> {
     policy: &'a Policy,
     profiles: &'a Profiles,
+    source: Option<&'a dyn ModelSource>,
     capacity: Option<&'a Capacity>,
 }
 
@@ -195,7 +201,7 @@ impl Checked {
         let environment = Environment {
             catalog: Catalog::embedded(),
             profiles: known.profiles,
-            source: None,
+            source: known.source,
             inventory: known.capacity.map(|capacity| &capacity.inventory),
             policy: known.policy,
         };

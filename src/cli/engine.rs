@@ -11,6 +11,7 @@ use crate::estimate::Device;
 use crate::evaluate::{Environment, evaluate_declaration};
 use crate::facts;
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::ModelSource;
 use crate::facts::profile::Profiles;
 use crate::spec::declaration::Declaration;
 
@@ -52,13 +53,17 @@ pub(super) fn short_product(product: &str) -> &str {
 }
 
 /// One workload against one GPU, or against none.
-pub(super) fn estimate(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, Failure> {
+pub(super) fn estimate(
+    declaration: &Declaration,
+    gpu: Option<&str>,
+    models: Option<&dyn ModelSource>,
+) -> Result<Report, Failure> {
     let candidates = gpu.map(|name| given(name, declaration)).transpose()?;
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
     let environment = Environment {
         catalog: Catalog::embedded(),
         profiles: Profiles::none(),
-        source: None,
+        source: models,
         inventory: None,
         policy: &Policy::default(),
     };

@@ -6,6 +6,7 @@ use super::args::OutputArgs;
 use super::engine;
 use super::error::Failure;
 use super::exit::Exit;
+use super::hub::HubArgs;
 use super::output::{self, Format};
 use super::render::breakdown;
 use super::workload_flags::WorkloadArgs;
@@ -28,6 +29,8 @@ pub(super) struct EstimateArgs {
     /// GPU to hold the estimate against, see `vramguard gpus`
     #[arg(long, value_name = "GPU", help_heading = "Capacity")]
     pub gpu: Option<String>,
+    #[command(flatten)]
+    pub hub: HubArgs,
     /// Show each term's formula
     #[arg(long, help_heading = "Output")]
     pub explain: bool,
@@ -36,7 +39,8 @@ pub(super) struct EstimateArgs {
 }
 
 pub(super) fn run(args: &EstimateArgs) -> Result<Exit, Failure> {
-    let report = engine::estimate(&args.workload.declaration()?, args.gpu.as_deref())?;
+    let hub = args.hub.source()?;
+    let report = engine::estimate(&args.workload.declaration()?, args.gpu.as_deref(), hub.as_deref())?;
     if report.estimate.is_none() {
         return Err(engine::refused(&report));
     }

@@ -13,7 +13,9 @@ mod engine;
 mod error;
 mod estimate;
 mod exit;
+pub mod hub;
 mod manifests;
+mod models;
 mod output;
 mod plot;
 mod profiles;
@@ -49,7 +51,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Estimate(args) => estimate::run(&args)?,
         Command::Check(args) => check::run(&args)?,
         Command::Plot { chart } => plot::run(&chart)?,
-        Command::Models(args) => catalogues::models(&args)?,
+        Command::Models(args) => models::run(&args)?,
         Command::Gpus(args) => catalogues::gpus(&args)?,
         Command::Schema => schema::run()?,
         Command::Completions(args) => completions::run(&args)?,

@@ -195,6 +195,34 @@ impl StatusNotWritten<'_> {
     }
 }
 
+/// A model was looked up on the Hub.
+#[derive(Debug, Clone)]
+pub struct ModelLookedUp<'a> {
+    /// Name of its repository.
+    pub model: &'a str,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Code and words of why there is none.
+    pub result: Result<(), (&'static str, String)>,
+}
+
+impl ModelLookedUp<'_> {
+    /// Logs and counts by result.
+    pub fn emit(&self, metrics: &Metrics) {
+        let (model, seconds) = (self.model, self.elapsed.as_secs_f64());
+        match &self.result {
+            Ok(()) => {
+                metrics.count(families::HUB_LOOKUPS, &["ok"]);
+                info!(model, seconds, "model looked up");
+            }
+            Err((code, problem)) => {
+                metrics.count(families::HUB_LOOKUPS, &[code]);
+                warn!(model, seconds, problem, "model not found on the Hub");
+            }
+        }
+    }
+}
+
 /// The policy file changed.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyReloaded<'a> {

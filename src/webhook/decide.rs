@@ -46,7 +46,7 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
     let environment = Environment {
         catalog: Catalog::embedded(),
         profiles: &snapshot.profiles,
-        source: None,
+        source: app.model_source(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
     };

@@ -68,7 +68,7 @@ fn refresh(app: &App) {
     let environment = Environment {
         catalog: Catalog::embedded(),
         profiles: &snapshot.profiles,
-        source: None,
+        source: app.model_source(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
     };

@@ -138,7 +138,7 @@ fn every_shell_gets_completions() {
 
 #[test]
 fn catalogues_can_be_searched() {
-    let models = vramguard("models llama-2-7b-hf");
+    let models = vramguard("models llama-2-7b");
     assert!(models.stdout.contains("meta-llama/Llama-2-7b-hf") && models.stdout.contains("6.74 B"), "{models}");
     let gpus = vramguard("gpus l40s -o json");
     let visible = gpus.json()[0]["visibleBytes"].as_u64().unwrap();

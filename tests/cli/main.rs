@@ -12,6 +12,10 @@ mod bad_input;
 mod check;
 mod docs;
 mod estimate;
+#[path = "../support/fake_hub.rs"]
+#[allow(dead_code, reason = "other tests use the rest of the vocabulary")]
+mod fake_hub;
+mod hub;
 mod plot;
 mod profiles;
 mod support;

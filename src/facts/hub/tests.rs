@@ -158,7 +158,8 @@ fn the_token_is_in_no_text() {
     let token = Token::new("hf_secret").unwrap();
     let hub = FakeHub::start(|_| status("401 Unauthorized", &[]));
     let settings = Settings { token: Some(token), ..settings(&hub) };
-    let shown = format!("{settings:?} {:?} {}", Hub::new(settings.clone()).unwrap(), find(settings.clone()).unwrap_err());
+    let shown =
+        format!("{settings:?} {:?} {}", Hub::new(settings.clone()).unwrap(), find(settings.clone()).unwrap_err());
     assert!(!shown.contains("hf_secret"), "{shown}");
     for bad in ["", "  ", "hf secret", "hf_\u{e9}", "hf\nsecret"] {
         let error = Token::new(bad).unwrap_err().to_string();
