@@ -57,7 +57,7 @@ pub struct Cluster {
     namespaces: Cache<Option<String>>,
     pods: Cache<GpuPod>,
     profiles: Cache<SeenProfile>,
-    cluster_profiles: Cache<SeenProfile>,
+    wide_profiles: Cache<SeenProfile>,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
     /// Pods or capacity changed: figures of workloads are out of date.
@@ -102,7 +102,7 @@ impl Default for Cluster {
             namespaces: Cache::new("namespaces"),
             pods: Cache::new("pods"),
             profiles: Cache::new(PLURAL),
-            cluster_profiles: Cache::new(CLUSTER_PLURAL),
+            wide_profiles: Cache::new(CLUSTER_PLURAL),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
             workloads_changed: Notify::new(),
@@ -122,7 +122,7 @@ impl Cluster {
         cluster.namespaces.mark_synced(namespace_modes.len());
         cluster.pods.mark_synced(0);
         cluster.profiles.mark_synced(0);
-        cluster.cluster_profiles.mark_synced(0);
+        cluster.wide_profiles.mark_synced(0);
         cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, Profiles::default(), 1)));
         cluster
     }
@@ -140,7 +140,7 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        let profiles = [self.profiles.status(), self.cluster_profiles.status()];
+        let profiles = [self.profiles.status(), self.wide_profiles.status()];
         [self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
             .into_iter()
             .chain(profiles)
@@ -158,7 +158,7 @@ impl Cluster {
         let (nodes, namespaces) = (Kind::all(&self.nodes), Kind::all(&self.namespaces));
         // Finished pods hold no GPU; their end looks like a deletion to this watch.
         let pods = Kind::all(&self.pods).fields("status.phase!=Succeeded,status.phase!=Failed");
-        let (profiles, cluster_profiles) = (Kind::all(&self.profiles), Kind::all(&self.cluster_profiles));
+        let (profiles, wide_profiles) = (Kind::all(&self.profiles), Kind::all(&self.wide_profiles));
         let read = |profile: NamespacedProfile| Some(profile.into());
         let read_cluster = |profile: ClusterProfile| Some(profile.into());
         tokio::join!(
@@ -166,7 +166,7 @@ impl Cluster {
             namespaces.follow(&client, |object| Some(objects::namespace_mode(object)), touch, observer),
             pods.follow(&client, objects::gpu_pod, pods_changed, observer),
             profiles.optional().follow(&client, read, profiles_changed, observer),
-            cluster_profiles.optional().follow(&client, read_cluster, profiles_changed, observer),
+            wide_profiles.optional().follow(&client, read_cluster, profiles_changed, observer),
             self.rebuild_on_change(),
             profiles::keep_status(self, &client, observer),
         );
@@ -186,7 +186,7 @@ impl Cluster {
     /// Profiles of both kinds.
     fn seen_profiles(&self) -> Vec<Arc<SeenProfile>> {
         let mut all = self.profiles.values();
-        all.extend(self.cluster_profiles.values());
+        all.extend(self.wide_profiles.values());
         all
     }
 
@@ -205,7 +205,7 @@ impl Cluster {
 
     /// Nothing is published before all lists are complete: half a list of nodes would deny what fits on the rest.
     fn rebuild(&self) {
-        let profiles_known = self.profiles.is_synced() && self.cluster_profiles.is_synced();
+        let profiles_known = self.profiles.is_synced() && self.wide_profiles.is_synced();
         if !self.nodes.is_synced() || !self.namespaces.is_synced() || !profiles_known {
             return;
         }

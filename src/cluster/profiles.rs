@@ -60,7 +60,7 @@ macro_rules! profile_resource {
 
         impl From<$name> for SeenProfile {
             fn from(object: $name) -> Self {
-                Self::new(object.metadata, &object.spec, object.status)
+                Self::new(object.metadata, &object.spec, object.status.as_ref())
             }
         }
     };
@@ -84,10 +84,10 @@ pub(super) struct SeenProfile {
 }
 
 impl SeenProfile {
-    fn new(metadata: ObjectMeta, spec: &Value, status: Option<ModelProfileStatus>) -> Self {
+    fn new(metadata: ObjectMeta, spec: &Value, status: Option<&ModelProfileStatus>) -> Self {
         let profile = Profile::of(metadata.namespace, metadata.name.unwrap_or_default(), spec);
         let wanted = profile.status(metadata.generation);
-        let due = (status.as_ref() != Some(&wanted)).then_some(wanted);
+        let due = (status != Some(&wanted)).then_some(wanted);
         Self { profile: Arc::new(profile), due }
     }
 }

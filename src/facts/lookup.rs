@@ -67,15 +67,13 @@ impl Models<'_> {
     /// # Errors
     /// When there is no such profile, or it cannot be used.
     pub fn by_profile(&self, name: &str) -> Result<Found, String> {
-        match self.profiles.named(self.namespace, name) {
-            Some(profile) => of_profile(profile),
-            None => {
-                let place = if self.namespace.is_empty() { "default" } else { self.namespace };
-                Err(format!(
-                    "there is no ModelProfile `{name}` in namespace {place} and no ClusterModelProfile of that name"
-                ))
-            }
-        }
+        let Some(profile) = self.profiles.named(self.namespace, name) else {
+            let place = if self.namespace.is_empty() { "default" } else { self.namespace };
+            return Err(format!(
+                "there is no ModelProfile `{name}` in namespace {place} and no ClusterModelProfile of that name"
+            ));
+        };
+        of_profile(profile)
     }
 }
 

@@ -66,3 +66,14 @@ fn a_profile_that_cannot_be_used_is_an_error_with_its_line() {
     assert!(run.stderr.contains("ModelProfile team/llm: spec.config: "), "{run}");
     assert!(run.stderr.contains("-:1"), "the line of the document: {run}");
 }
+
+#[test]
+fn the_example_of_the_documentation_is_a_profile() {
+    let page = std::fs::read_to_string(super::support::root().join("docs/models.md")).unwrap();
+    let example = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let run =
+        check(&format!("{}---\n{example}", pod("vramguard.io/model: oci://registry.example/support-llm:3")), "-o json");
+    assert_eq!((run.code, verdict(&run).as_str()), (0, "FITS"), "{run}");
+    assert!(run.json()["results"][0]["notes"].to_string().contains("ModelProfile team/support-llm"), "{run}");
+    assert_eq!(run.json()["results"][0]["estimate"]["terms"][0]["name"], "measured", "{run}");
+}

@@ -80,14 +80,14 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>, answer: &dyn Fn(&
     // A client that has seen enough closes the connection: that is its right.
     let _ = match answer(&path) {
         Answer::Full(status, headers, body) => {
-            let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+            let lines = headers.iter().fold(String::new(), |lines, line| lines + line + "\r\n");
             let length = body.len();
             let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{lines}\r\n");
             stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body))
         }
         Answer::Raw(bytes) => stream.write_all(&bytes),
         Answer::Endless(head, more) => stream.write_all(&head).and_then(|()| {
-            let chunk = [b'x'; 65_536];
+            let chunk = vec![b'x'; 65_536];
             (0..more / chunk.len() as u64).try_for_each(|_| stream.write_all(&chunk))
         }),
         Answer::Silence => {

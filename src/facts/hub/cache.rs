@@ -33,7 +33,7 @@ pub(super) struct DiskCache {
 
 impl DiskCache {
     /// Endpoints do not share: what one says of a model is not what another does.
-    pub(super) fn new(folder: PathBuf, endpoint: &str) -> Self {
+    pub(super) fn new(folder: &Path, endpoint: &str) -> Self {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' };
         let name: String = endpoint.chars().take(100).map(plain).collect();
         Self { folder: folder.join(name) }

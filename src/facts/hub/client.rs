@@ -104,7 +104,7 @@ impl Client {
             let status = response.status();
             match status {
                 StatusCode::OK => return body(response, limit).await,
-                _ if status.is_redirection() => at = self.next(&at, response.headers())?,
+                _ if status.is_redirection() => at = next(&at, response.headers())?,
                 StatusCode::NOT_FOUND => return Err(HubError::NotFound),
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(HubError::Forbidden(status.as_u16())),
                 StatusCode::TOO_MANY_REQUESTS => return Err(HubError::Busy(wait(response.headers()))),
@@ -125,24 +125,24 @@ impl Client {
         let request = request.body(Empty::new()).map_err(|error| HubError::Network(error.to_string()))?;
         self.http.request(request).await.map_err(|error| HubError::Network(chain(&error)))
     }
+}
 
-    /// Where a redirect leads: never from TLS to plain text.
-    fn next(&self, from: &Uri, headers: &HeaderMap) -> Result<Uri, HubError> {
-        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.ok_or(HubError::Redirect("to nowhere"))?;
-        let absolute = match location.as_bytes() {
-            [b'/', b'/', ..] => format!("{}:{location}", from.scheme_str().unwrap_or("https")),
-            [b'/', ..] => {
-                let (scheme, authority) = (from.scheme_str().unwrap_or("https"), from.authority());
-                format!("{scheme}://{}{location}", authority.map_or("", |authority| authority.as_str()))
-            }
-            _ => location.to_owned(),
-        };
-        let next: Uri = absolute.parse().map_err(|_| HubError::Redirect("to what is no address"))?;
-        match (from.scheme_str(), next.scheme_str()) {
-            (Some("http"), Some("http")) | (_, Some("https")) if next.host().is_some() => Ok(next),
-            _ => Err(HubError::Redirect("away from https")),
+/// Where a redirect leads: never from TLS to plain text.
+fn next(from: &Uri, headers: &HeaderMap) -> Result<Uri, HubError> {
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.ok_or(HubError::Redirect("to nowhere"))?;
+    let absolute = match location.as_bytes() {
+        [b'/', b'/', ..] => format!("{}:{location}", from.scheme_str().unwrap_or("https")),
+        [b'/', ..] => {
+            let (scheme, authority) = (from.scheme_str().unwrap_or("https"), from.authority());
+            format!("{scheme}://{}{location}", authority.map_or("", |authority| authority.as_str()))
         }
+        _ => location.to_owned(),
+    };
+    let next: Uri = absolute.parse().map_err(|_| HubError::Redirect("to what is no address"))?;
+    match (from.scheme_str(), next.scheme_str()) {
+        (Some("http"), Some("http")) | (_, Some("https")) if next.host().is_some() => Ok(next),
+        _ => Err(HubError::Redirect("away from https")),
     }
 }
 

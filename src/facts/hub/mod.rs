@@ -81,7 +81,7 @@ impl Hub {
             return Err(HubError::Settings(format!("`{}` is no revision", settings.revision.escape_debug())));
         }
         let client = Client::new(&settings.endpoint, settings.token, settings.timeout)?;
-        let cache = settings.cache.map(|folder| DiskCache::new(folder, &client.endpoint()));
+        let cache = settings.cache.as_deref().map(|folder| DiskCache::new(folder, &client.endpoint()));
         Ok(Self { client, revision: settings.revision, cache })
     }
 
