@@ -7,6 +7,7 @@ mod args;
 mod capacity;
 mod catalogues;
 mod check;
+mod checkpoint;
 mod completions;
 mod documents;
 mod engine;

@@ -15,9 +15,8 @@ use super::render::WIDTH;
 use super::render::explain;
 use super::render::grid::{Column, Grid};
 use crate::estimate::Bytes;
-use crate::estimate::memory::weights::Storage;
 use crate::estimate::model::{Model, Quantization, TensorKind};
-use crate::estimate::workload::{ModelFacts, Parallelism};
+use crate::estimate::workload::ModelFacts;
 use crate::facts::catalog::Catalog;
 use crate::facts::lookup::Models;
 use crate::facts::profile::Profiles;
@@ -217,18 +216,17 @@ fn classes(model: &Model) -> Vec<Class> {
 /// The checkpoint's own format first, then usual quantizations of an unquantized one.
 fn weights(model: &Model) -> Vec<Weights> {
     const USUAL: [&str; 5] = ["fp8", "int8", "awq", "nvfp4", "q4_k_m"];
-    let bytes = |quantization: Option<&Quantization>| {
-        let storage = Storage { dtype: model.dtype, quantization, parallelism: Parallelism::default(), fused: false };
-        Bytes::from_f64(model.weights().map(|(count, tensor)| count as f64 * storage.tensor(tensor)).sum())
-    };
+    let bytes =
+        |quantization: Option<Quantization>| Bytes::from_f64(Model { quantization, ..model.clone() }.stored_bytes());
     let own = model.quantization.as_ref();
-    let known = model.checkpoint_bytes.map(Bytes);
+    let known = model.checkpoint_bytes.map(|known| Bytes(known.total));
     let name = own.map_or_else(|| model.dtype.name().to_owned(), |quantization| quantization.name.clone());
-    let mut all = vec![Weights { format: format!("{name} (as stored)"), bytes: known.unwrap_or_else(|| bytes(own)) }];
+    let mut all =
+        vec![Weights { format: format!("{name} (as stored)"), bytes: known.unwrap_or_else(|| bytes(own.cloned())) }];
     if own.is_none() {
         all.extend(USUAL.iter().filter_map(|name| {
             let quantization = Quantization::from_name(name)?;
-            Some(Weights { format: (*name).to_owned(), bytes: bytes(Some(&quantization)) })
+            Some(Weights { format: (*name).to_owned(), bytes: bytes(Some(quantization)) })
         }));
     }
     all

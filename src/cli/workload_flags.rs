@@ -1,26 +1,27 @@
 //! The flags that describe one workload: the fields of the annotations, in kebab case.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
+use super::checkpoint;
 use super::error::{Failure, code};
-use super::manifests;
 use super::values::{self, DTypeOrAuto, Named};
+use crate::decide::Verdict;
 use crate::estimate::Bytes;
+use crate::estimate::model::Model;
 use crate::estimate::workload::{
     Checkpointing, Engine, EngineName, Lora, Loss, Method, Optimizer, Parallelism, Precision, Sharding, Task, Training,
     Version,
 };
+use crate::facts::catalog::Catalog;
 use crate::spec::declaration::{Declaration, ModelReference, Origin};
-
-/// A `config.json` is a few kilobytes; more than this is another file.
-const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// Which model.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Model (one of --model, --parameters, --config-json)")]
+#[command(next_help_heading = "Model (--model, --parameters, --config-json, or checkpoint files)")]
 pub(super) struct ModelArgs {
     /// Hugging Face id or alias, see `vramguard models`
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["parameters", "config_json"])]
@@ -31,6 +32,16 @@ pub(super) struct ModelArgs {
     /// The model's config.json; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub config_json: Option<PathBuf>,
+    /// Take the weights' bytes from a .safetensors file or its model.safetensors.index.json (headers only); the config
+    /// comes from --model, --config-json or the config.json beside it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["parameters", "gguf", "checkpoint"])]
+    pub safetensors: Option<PathBuf>,
+    /// Take everything from the header of a .gguf file, other parts of it lying beside it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "parameters", "config_json", "checkpoint"])]
+    pub gguf: Option<PathBuf>,
+    /// Take config.json, quantization settings and headers from a checkpoint's folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "parameters", "config_json"])]
+    pub checkpoint: Option<PathBuf>,
     /// Layers
     #[arg(long, value_name = "N", value_parser = values::positive, allow_negative_numbers = true, requires = "parameters")]
     pub layers: Option<u64>,
@@ -189,16 +200,20 @@ pub(super) struct WorkloadArgs {
 impl ModelArgs {
     /// The model as declared; a config file is read here.
     fn reference(&self) -> Result<ModelReference, Failure> {
+        if let Some(path) = &self.safetensors {
+            return self.with_safetensors(path).map(ModelReference::Loaded);
+        }
+        if let Some(path) = &self.gguf {
+            return checkpoint::gguf_model(path).map(ModelReference::Loaded);
+        }
+        if let Some(dir) = &self.checkpoint {
+            return checkpoint::directory(dir).map(ModelReference::Loaded);
+        }
         if let Some(name) = &self.model {
             return Ok(ModelReference::Name(name.clone()));
         }
         if let Some(path) = &self.config_json {
-            let text = manifests::read_bounded(path, CONFIG_LIMIT)?;
-            let config = serde_json::from_str(&text).map_err(|error| {
-                Failure::new(code::BAD_INPUT, format!("{}: not JSON: {error}", path.display()))
-                    .hint("--config-json takes the config.json of a Hugging Face model")
-            })?;
-            return Ok(ModelReference::Config(config));
+            return checkpoint::config(path).map(ModelReference::Config);
         }
         match self.parameters {
             Some(parameters) => Ok(ModelReference::Shape {
@@ -209,9 +224,29 @@ impl ModelArgs {
                 head_dim: self.head_dim,
             }),
             None => Err(Failure::new(code::USAGE, "no model given").hint(
-                "add --model NAME (see `vramguard models`), --config-json FILE, or --parameters COUNT with its shape",
+                "add --model NAME (see `vramguard models`), --config-json FILE, --checkpoint DIR, --gguf FILE, or \
+                 --parameters COUNT with its shape",
             )),
         }
+    }
+
+    /// The model that is named or described, or whose config lies beside the file, with the file's bytes.
+    fn with_safetensors(&self, path: &Path) -> Result<Arc<Model>, Failure> {
+        let facts = checkpoint::safetensors_facts(path)?;
+        let beside = path.with_file_name("config.json");
+        let model = match (&self.model, &self.config_json) {
+            (Some(name), _) => Catalog::embedded()
+                .find(name)
+                .map(|model| (*model).clone())
+                .map_err(|error| Failure::new(Verdict::UnknownModel.code(), error.to_string()))?,
+            (None, Some(config)) => checkpoint::model(config, &checkpoint::config(config)?)?,
+            (None, None) if beside.is_file() => checkpoint::model(&beside, &checkpoint::config(&beside)?)?,
+            (None, None) => {
+                let message = format!("{}: there is no config.json beside it", path.display());
+                return Err(Failure::new(code::USAGE, message).hint("add --config-json FILE or --model NAME"));
+            }
+        };
+        checkpoint::with_bytes(model, path, &facts)
     }
 }
 

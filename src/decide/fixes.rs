@@ -1,5 +1,7 @@
 //! The search for changes after which a workload fits. Every suggestion has been evaluated by the same engine.
 
+mod remedies;
+
 use super::fit::{self, Strictness};
 use super::inventory::{Candidate, Candidates};
 use super::report::{Change, Fix};
@@ -95,7 +97,7 @@ impl Search<'_> {
     }
 
     fn serving(&self) -> Vec<Proposal> {
-        let mut proposals = Vec::new();
+        let mut proposals = remedies::proposals(self);
         proposals.extend(self.shorter_contexts());
         proposals.extend(self.smaller_batches());
         proposals.extend(self.more_tensor_ranks());

@@ -58,6 +58,9 @@ pub struct Report {
     pub capacity: Option<CapacityView>,
     /// The engine's verdict.
     pub verdict: Verdict,
+    /// Why, where the verdict is a refusal with a known cause: a stable code, listed in `docs/reasons.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// What policy makes of it.
     pub decision: Decision,
     /// The mode in force.

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod model;
 pub mod parallel;
 pub mod quantity;
+pub mod refusal;
 pub mod serving;
 pub mod training;
 pub mod units;
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use interval::{Interval, Provenance};
+pub use refusal::Refusal;
 pub use units::Bytes;
 pub use workload::Workload;
 
@@ -134,15 +136,6 @@ pub struct TrainingDetail {
     pub peak_phase: &'static str,
 }
 
-/// A reason for which an engine would refuse to start although bytes might suffice. Stable code.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Refusal {
-    /// Code, e.g. `KV_BELOW_ONE_REQUEST`.
-    pub code: &'static str,
-    /// One sentence: what is needed and what there is.
-    pub message: String,
-}
-
 /// What a workload needs on one GPU of its worst rank, for one device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
@@ -180,6 +173,9 @@ pub enum EstimateError {
     /// The model cannot be divided this way.
     #[error("{0}")]
     Parallelism(String),
+    /// The model cannot be divided this way, for a reason with a code.
+    #[error("{}", .0.message)]
+    Undivided(Refusal),
     /// A fact is missing without which any number would be a guess.
     #[error("{field} is not known: {hint}")]
     Missing {

@@ -1,8 +1,8 @@
 //! How a replica is split: pipeline stages with their layers, and what tensor parallelism must divide.
 
-use super::EstimateError;
 use super::model::{Attention, LayerGroup, Mlp, Model};
 use super::workload::Parallelism;
+use super::{EstimateError, Refusal};
 
 /// The largest degree of any kind of parallelism that is believed; larger numbers are typing errors.
 pub const MAX_DEGREE: u64 = 1 << 16;
@@ -53,9 +53,9 @@ pub fn stages<'a>(model: &'a Model, of: u64, partition: Option<&[u64]>) -> Resul
     let total = model.layer_count();
     let of = of.max(1);
     if of > total.max(1) {
-        return Err(EstimateError::Parallelism(format!(
-            "pipeline parallelism {of} exceeds the model's {total} layers: use at most {total} stages"
-        )));
+        let message =
+            format!("pipeline parallelism {of} exceeds the model's {total} layers: use at most {total} stages");
+        return Err(EstimateError::Undivided(Refusal { code: "STAGES_EXCEED_LAYERS", message }));
     }
     let sizes = match partition {
         Some(given) if given.len() as u64 == of && given.iter().sum::<u64>() == total => given.to_vec(),
@@ -103,7 +103,7 @@ fn take<'a>(remaining: &mut Vec<(u64, &'a LayerGroup)>, mut size: u64) -> Vec<(u
 /// Checks that every degree is sensible and that tensor parallelism divides heads, key/value heads and inner widths.
 ///
 /// # Errors
-/// [`EstimateError::Parallelism`] naming what is not divided and the degrees that would be.
+/// [`EstimateError::Undivided`] naming what is not divided and the degrees that would be.
 pub fn check(model: &Model, parallelism: &Parallelism) -> Result<(), EstimateError> {
     let degrees = [
         ("tensor", parallelism.tensor),
@@ -126,16 +126,16 @@ pub fn check(model: &Model, parallelism: &Parallelism) -> Result<(), EstimateErr
     for group in &model.layers {
         if let Some((heads, kv_heads)) = softmax_heads(&group.attention) {
             if heads % tensor != 0 {
-                return Err(undivided(tensor, heads, "attention heads"));
+                return Err(undivided(tensor, heads, Undivided::HEADS));
             }
             if kv_heads % tensor != 0 && !tensor.is_multiple_of(kv_heads) {
-                return Err(undivided(tensor, kv_heads, "key/value heads"));
+                return Err(undivided(tensor, kv_heads, Undivided::KV_HEADS));
             }
         }
         if let Mlp::Dense { intermediate, .. } = group.mlp
             && intermediate % tensor != 0
         {
-            return Err(undivided(tensor, intermediate, "the feed-forward width"));
+            return Err(undivided(tensor, intermediate, Undivided::WIDTH));
         }
     }
     Ok(())
@@ -155,13 +155,28 @@ const fn softmax_heads(attention: &Attention) -> Option<(u64, u64)> {
     }
 }
 
-fn undivided(tensor: u64, count: u64, what: &str) -> EstimateError {
+/// What tensor parallelism must divide, with the reason code.
+#[derive(Clone, Copy)]
+struct Undivided {
+    what: &'static str,
+    code: &'static str,
+}
+
+impl Undivided {
+    const HEADS: Self = Self { what: "attention heads", code: "HEADS_NOT_DIVIDED" };
+    const KV_HEADS: Self = Self { what: "key/value heads", code: "KV_HEADS_NOT_DIVIDED" };
+    const WIDTH: Self = Self { what: "the feed-forward width", code: "WIDTH_NOT_DIVIDED" };
+}
+
+fn undivided(tensor: u64, count: u64, by: Undivided) -> EstimateError {
     let possible: Vec<String> =
         (1..=64.min(count)).filter(|d| count.is_multiple_of(*d)).map(|d| d.to_string()).collect();
-    EstimateError::Parallelism(format!(
-        "tensor parallelism {tensor} does not divide {what} ({count}): use one of {}",
+    let message = format!(
+        "tensor parallelism {tensor} does not divide {} ({count}): use one of {}",
+        by.what,
         possible.join(", ")
-    ))
+    );
+    EstimateError::Undivided(Refusal { code: by.code, message })
 }
 
 #[cfg(test)]

@@ -150,6 +150,7 @@ pub struct Version(pub [u16; 3]);
 
 /// A serving engine with its settings; `None` means its default.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of an engine")]
 pub struct Engine {
     /// Which engine; [`EngineName::Generic`] when none was named.
     pub name: EngineName,
@@ -181,6 +182,8 @@ pub struct Engine {
     pub max_lora_rank: u64,
     /// Draft tokens per step of speculative decoding with the model's own MTP layers; 0 without.
     pub speculative_tokens: u64,
+    /// Data-parallel ranks of the attention among the tensor-parallel ones (SGLang `--enable-dp-attention`); 1 without.
+    pub attention_data: u64,
     /// Layers per pipeline stage, where set by hand (`VLLM_PP_LAYER_PARTITION`).
     pub layer_partition: Option<Vec<u64>>,
     /// Most tokens that the KV pool may hold (SGLang `--max-total-tokens`, TGI `--max-batch-total-tokens`, TensorRT-LLM
@@ -204,6 +207,13 @@ pub struct Engine {
     pub gpu_layers: Option<u64>,
     /// Whether unset options are lowered until the model fits (llama.cpp `--fit`).
     pub fit: Option<bool>,
+    /// Images, audio and video are off, so their towers are not loaded (`--language-model-only`, limits of 0 in
+    /// `--limit-mm-per-prompt`).
+    pub text_only: bool,
+    /// Whether prompts are cut into chunks (`--enable-chunked-prefill`).
+    pub chunked_prefill: Option<bool>,
+    /// A context beyond the model's own maximum is allowed (`VLLM_ALLOW_LONG_MAX_MODEL_LEN`).
+    pub allow_long_context: bool,
 }
 
 impl Default for Engine {
@@ -222,6 +232,7 @@ impl Default for Engine {
             max_loras: 0,
             max_lora_rank: 16,
             speculative_tokens: 0,
+            attention_data: 1,
             layer_partition: None,
             max_total_tokens: None,
             graph_batch: None,
@@ -233,6 +244,9 @@ impl Default for Engine {
             ubatch: None,
             gpu_layers: None,
             fit: None,
+            text_only: false,
+            chunked_prefill: None,
+            allow_long_context: false,
         }
     }
 }
@@ -304,6 +318,10 @@ pub struct Training {
     pub projection_rank: Option<u64>,
     /// Layers that are trained at once, the others frozen until it is their turn (LISA, `BAdam`).
     pub active_layers: Option<u64>,
+    /// Tokens of a target sample of an encoder-decoder model, whose context length is that of the source.
+    pub target_length: Option<u64>,
+    /// Multi-token-prediction layers that are trained (`--mtp-num-layers`); the trainer's habit when unset.
+    pub mtp_layers: Option<u64>,
 }
 
 /// Sizes in elements from a DeepSpeed configuration; its defaults when unset.

@@ -28,7 +28,24 @@ const FAVOURS: &[(&str, Favour)] = &[
     ("engine.maxNumSeqs", |workload, _| workload.engine.max_num_seqs = Some(1)),
     ("engine.maxNumBatchedTokens", |workload, _| workload.engine.max_num_batched_tokens = Some(1)),
     ("engine.kvCacheMemory", |workload, _| workload.engine.kv_cache_memory = None),
-    ("engine.cpuOffload", |workload, _| workload.engine.cpu_offload = Bytes(u64::MAX)),
+    ("engine.cpuOffload", |workload, _| {
+        workload.engine.cpu_offload = Bytes(u64::MAX);
+        workload.engine.gpu_layers = Some(0);
+    }),
+    ("engine.gpuLayers", |workload, _| workload.engine.gpu_layers = Some(0)),
+    ("engine.fit", |workload, _| workload.engine.fit = Some(true)),
+    ("engine.parallelSlots", |workload, _| workload.engine.parallel_slots = Some(1)),
+    ("engine.ubatch", |workload, _| workload.engine.ubatch = Some(1)),
+    ("engine.fullWindowCache", |workload, _| workload.engine.full_window_cache = false),
+    ("engine.maxTotalTokens", |workload, _| workload.engine.max_total_tokens = None),
+    ("engine.graphBatch", |workload, _| workload.engine.graph_batch = Some(1)),
+    ("engine.stateSlots", |workload, _| workload.engine.state_slots = Some(1)),
+    ("engine.enforceEager", |workload, _| workload.engine.enforce_eager = true),
+    ("engine.maxLoras", |workload, _| workload.engine.max_loras = 0),
+    ("engine.speculativeTokens", |workload, _| workload.engine.speculative_tokens = 0),
+    ("engine.textOnly", |workload, _| workload.engine.text_only = true),
+    ("engine.allowLongContext", |workload, _| workload.engine.allow_long_context = true),
+    ("engine.chunkedPrefill", |workload, _| workload.engine.chunked_prefill = None),
     ("training.checkpointing", |workload, _| workload.training.checkpointing = Some(Checkpointing::Full)),
     ("training.loss", |workload, _| workload.training.loss = Some(Loss::Fused)),
     ("training.optimizer", |workload, _| workload.training.optimizer = Some(Optimizer::Sgd)),
@@ -72,7 +89,10 @@ pub(super) fn quantized(declaration: &Declaration, workload: &Workload) -> Optio
         ModelFacts::Known(model) => model.quantization.is_some(),
         ModelFacts::Shape(_) => true,
     };
-    let said = stored || declaration.origins.contains_key("quantization") || workload.quantization.is_some();
+    let said = stored
+        || declaration.checkpoint_bytes.is_some()
+        || declaration.origins.contains_key("quantization")
+        || workload.quantization.is_some();
     (by_path && !said).then(|| Workload { quantization: Quantization::from_name("nf4"), ..workload.clone() })
 }
 

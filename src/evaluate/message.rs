@@ -1,9 +1,10 @@
 //! The one-line message: code's cause, container, need against capacity, binding term, fixes.
 
 use crate::decide::fit::{Assessment, Fit, Strictness};
+use crate::decide::inventory::Sharing;
 use crate::decide::report::Fix;
 use crate::decide::{Candidates, Verdict};
-use crate::estimate::workload::Task;
+use crate::estimate::workload::{EngineName, Task};
 use crate::estimate::{Estimate, Term, TermName, Workload};
 use crate::spec::declaration::Declaration;
 
@@ -173,6 +174,18 @@ pub(super) fn queues(workload: &Workload, best: &Fit) -> Option<String> {
             wanted.likely,
             best.estimate.usable,
             workload.engine.name.name()
+        )
+    })
+}
+
+/// The note that other pods' memory on a shared device counts against a server's share of the whole.
+pub(super) fn shared(workload: &Workload, best: &Fit) -> Option<String> {
+    let shared = matches!(best.candidate.class.sharing, Sharing::TimeSlicing | Sharing::Mps);
+    let plans = workload.engine.name == EngineName::Vllm && workload.engine.kv_cache_memory.is_none();
+    (workload.task == Task::Inference && shared && plans).then(|| {
+        format!(
+            "vLLM starts only if {:.1} of the shared GPU are free: divide --gpu-memory-utilization by the pods on it",
+            best.estimate.usable
         )
     })
 }

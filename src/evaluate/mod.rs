@@ -5,6 +5,7 @@
 mod doubt;
 mod message;
 mod resolve;
+mod stored;
 mod view;
 
 use crate::decide::fit::{self, Assessment, Strictness};
@@ -13,7 +14,7 @@ use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Report, Source};
 use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
 use crate::estimate::workload::EngineName;
-use crate::estimate::{Estimate, EstimateError, Workload};
+use crate::estimate::{Estimate, EstimateError, TermName, Workload};
 use crate::facts::catalog::Catalog;
 use crate::facts::lookup::{ModelSource, Models};
 use crate::facts::profile::Profiles;
@@ -108,7 +109,10 @@ pub fn evaluate_declaration(
         resolve::check_gpus(declaration, &workload).and_then(|()| resolve::check_model(declaration, &workload, models));
     match checked {
         Ok(note) => draft.notes.extend(note),
-        Err(problem) => return draft.finish(problem.verdict, problem.message),
+        Err(problem) => {
+            draft.report.reason = problem.reason;
+            return draft.finish(problem.verdict, problem.message);
+        }
     }
     draft.judge(declaration, &workload, candidates)
 }
@@ -132,6 +136,7 @@ impl<'a> Draft<'a> {
             estimate: None,
             capacity: None,
             verdict: Verdict::NotApplicable,
+            reason: None,
             decision: Decision::Allow,
             mode: effective.mode,
             exempted: effective.exempted,
@@ -187,6 +192,7 @@ impl<'a> Draft<'a> {
         if !assessment.misfits.is_empty() || cheapest.is_some() {
             self.report.decision = Decision::Warn;
         }
+        self.report.reason = reason(&assessment);
         let text = message::verdict(&assessment, candidates, declaration, &self.report.fixes, strictness);
         self.finish(assessment.verdict, text)
     }
@@ -205,10 +211,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn refuse(self, error: &EstimateError) -> Report {
+    fn refuse(mut self, error: &EstimateError) -> Report {
+        if let EstimateError::Undivided(refusal) = error {
+            self.report.reason = Some(refusal.code);
+        }
         let verdict = match error {
             EstimateError::Invalid { .. } => Verdict::InvalidSpec,
-            EstimateError::Parallelism(_) => Verdict::ParallelismMismatch,
+            EstimateError::Parallelism(_) | EstimateError::Undivided(_) => Verdict::ParallelismMismatch,
             EstimateError::Missing { .. } => Verdict::UnknownWorkload,
         };
         self.finish(verdict, error.to_string())
@@ -223,12 +232,26 @@ impl<'a> Draft<'a> {
             return;
         };
         self.notes.extend(best.estimate.notes.iter().cloned());
-        if let Some(note) = message::queues(workload, best) {
-            self.notes.push(note);
-        }
+        self.notes.extend(message::queues(workload, best));
+        self.notes.extend(message::shared(workload, best));
         self.report.estimate = Some(view::estimate(&best.estimate));
         self.report.capacity = Some(view::capacity(best));
     }
+}
+
+/// The code of what decides a refusal: the engine's own, or the term that does not fit.
+fn reason(assessment: &Assessment) -> Option<&'static str> {
+    let best = assessment.best.as_ref().filter(|_| refused(assessment.verdict))?;
+    let estimate = &best.estimate;
+    let weights = estimate.terms.iter().find(|term| term.name == TermName::Weights);
+    if weights.is_some_and(|weights| weights.bytes.low > estimate.usable) {
+        return Some("WEIGHTS_EXCEED_DEVICE");
+    }
+    estimate.refusals.first().map(|refusal| refusal.code).or_else(|| {
+        let cache = estimate.terms.iter().find(|term| term.name == TermName::KvCache)?;
+        let without = estimate.per_gpu.required.low - cache.bytes.low;
+        (estimate.serving.is_some() && without <= estimate.usable).then_some("KV_BELOW_ONE_REQUEST")
+    })
 }
 
 /// Verdicts that rest on the estimate and lead to a refusal.

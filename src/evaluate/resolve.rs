@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use super::stored;
 use crate::decide::Verdict;
 use crate::estimate::model::{Model, Quantization, hf_config};
 use crate::estimate::workload::{ModelFacts, Shape, Sharding, Task};
 use crate::estimate::{Bytes, Device, Workload};
 use crate::facts::lookup::{Found, Models};
+use crate::spec::QUANTIZATIONS;
 use crate::spec::declaration::{Declaration, ModelReference, Origin};
 
 /// Why there is no workload, with the verdict that follows.
 pub(super) struct Problem {
     pub(super) verdict: Verdict,
     pub(super) message: String,
+    /// Stable code, where there is one.
+    pub(super) reason: Option<&'static str>,
 }
 
 /// A workload and what was assumed on the way.
@@ -23,8 +27,8 @@ pub(super) struct Resolved {
     pub(super) described: bool,
 }
 
-fn problem(verdict: Verdict, message: impl Into<String>) -> Problem {
-    Problem { verdict, message: message.into() }
+pub(super) fn problem(verdict: Verdict, message: impl Into<String>) -> Problem {
+    Problem { verdict, message: message.into(), reason: None }
 }
 
 /// A device of no particular kind, for estimates that are held against nothing: an 80 GB card.
@@ -35,9 +39,10 @@ pub(super) fn imaginary_device() -> Device {
 /// Resolves a declaration.
 pub(super) fn workload(declaration: &Declaration, models: Models<'_>) -> Result<Resolved, Problem> {
     let mut notes = Vec::new();
-    let Found { model, quantization: stored, profile } = model(declaration, models, &mut notes)?;
+    let Found { mut model, quantization: of_profile, profile, exact } = model(declaration, models, &mut notes)?;
+    stored::apply(declaration, &mut model, &mut notes)?;
     let quantization = quantization(declaration, &model)?;
-    let quantization = quantization.or(stored.filter(|_| declaration.quantization.is_none()));
+    let quantization = quantization.or(of_profile.filter(|_| declaration.quantization.is_none()));
     notes.extend(profile.as_ref().map(|profile| format!("what is known of the model comes from {profile}")));
     let task = declaration.task.unwrap_or_else(|| {
         let training = declaration.origins.keys().any(|field| field.starts_with("training."));
@@ -60,6 +65,8 @@ pub(super) fn workload(declaration: &Declaration, models: Models<'_>) -> Result<
         method: declaration.method,
     };
     spread_over_gpus(declaration, &mut workload, &mut notes);
+    // A fork or a tune of a known model may have longer positions than that.
+    workload.engine.allow_long_context |= !exact;
     Ok(Resolved { workload, notes, described: profile.is_some() })
 }
 
@@ -71,6 +78,7 @@ fn model(declaration: &Declaration, models: Models<'_>, notes: &mut Vec<String>)
         }
         Some(ModelReference::Name(name)) => models.by_name(name),
         Some(ModelReference::Profile(name)) => models.by_profile(name),
+        Some(ModelReference::Loaded(model)) => Ok(plain(ModelFacts::Known(Arc::clone(model)))),
         Some(ModelReference::Config(config)) => hf_config::read("config", config)
             .map(|model| plain(ModelFacts::Known(Arc::new(model))))
             .map_err(|error| error.to_string()),
@@ -89,7 +97,8 @@ fn model(declaration: &Declaration, models: Models<'_>, notes: &mut Vec<String>)
 }
 
 fn plain(model: ModelFacts) -> Found {
-    Found { model, quantization: None, profile: None }
+    let exact = matches!(model, ModelFacts::Known(_));
+    Found { model, quantization: None, profile: None, exact }
 }
 
 fn shape(parameters: f64, [layers, hidden_size, heads, head_dim]: [Option<u64>; 4]) -> ModelFacts {
@@ -104,10 +113,26 @@ fn quantization(declaration: &Declaration, model: &ModelFacts) -> Result<Option<
         ModelFacts::Known(model) => model.quantization.as_ref(),
         ModelFacts::Shape(_) => None,
     };
+    let sized = matches!(model, ModelFacts::Known(model) if model.checkpoint_bytes.is_some());
     if name == "none" || stored.is_some_and(|stored| same_kind(stored, name)) {
         return Ok(None);
     }
-    Quantization::from_name(name).map(Some).ok_or_else(|| {
+    let found = Quantization::from_name(name);
+    if found.is_none() && QUANTIZATIONS.contains(&name) {
+        // The name of a container of formats: the checkpoint's own bytes say enough.
+        return if sized {
+            Ok(None)
+        } else {
+            Err(problem(
+                Verdict::UnknownWorkload,
+                format!(
+                    "quantization `{name}` does not say how many bits the checkpoint has, and its config is not known: \
+                     add `vramguard.io/checkpoint-bytes` or the format (`fp8`, `int4`, ...) as `vramguard.io/quantization`"
+                ),
+            ))
+        };
+    }
+    found.map(Some).ok_or_else(|| {
         problem(Verdict::InvalidSpec, format!("quantization: `{name}` is not known; known are awq, gptq, fp8, nvfp4, mxfp4, int8, nf4, none and GGUF types such as q4_k_m"))
     })
 }
@@ -161,13 +186,15 @@ pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Resu
     let tensor = workload.parallelism.tensor;
     let by_engine = declaration.origins.get("parallelism.tensor").is_some_and(|origin| *origin != Origin::Inferred);
     if by_engine && tensor > request.count && workload.task == Task::Inference && !declaration.spans_pods {
-        return Err(problem(
+        let reason = Some("GPUS_BELOW_TENSOR_PARALLEL");
+        let problem = problem(
             Verdict::ParallelismMismatch,
             format!(
                 "tensor parallelism {tensor} needs {tensor} GPUs in the pod, container \"{}\" requests {} {}: request {tensor}, or set it to {}",
                 declaration.container, request.count, request.resource, request.count
             ),
-        ));
+        );
+        return Err(Problem { reason, ..problem });
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub(super) fn workload(declaration: &Declaration, workload: &Workload) -> Worklo
     };
     let name = match &declaration.model {
         Some(ModelReference::Name(name) | ModelReference::Profile(name)) => name.clone(),
+        Some(ModelReference::Loaded(model)) => model.name.clone(),
         Some(ModelReference::Config(_)) => model.map_or_else(String::new, |model| model.model_type.clone()),
         Some(ModelReference::Shape { parameters, .. }) => format!("{:.2}B parameters", parameters / 1e9),
         None => String::new(),
@@ -84,6 +85,9 @@ const VLLM_FLAGS: &[(&str, &str)] = &[
     ("batchSize", "--max-num-seqs"),
     ("kvCacheDtype", "--kv-cache-dtype"),
     ("quantization", "--quantization"),
+    ("dtype", "--dtype"),
+    ("engine.maxNumSeqs", "--max-num-seqs"),
+    ("engine.maxNumBatchedTokens", "--max-num-batched-tokens"),
     ("parallelism.tensor", "--tensor-parallel-size"),
     ("parallelism.pipeline", "--pipeline-parallel-size"),
     ("engine.memoryFraction", "--gpu-memory-utilization"),

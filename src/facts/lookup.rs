@@ -39,6 +39,8 @@ pub struct Found {
     pub quantization: Option<Quantization>,
     /// The profile that they come from, as users name it.
     pub profile: Option<String>,
+    /// The config is that of the very checkpoint that is named, not of one that its name resembles.
+    pub exact: bool,
 }
 
 impl Models<'_> {
@@ -50,13 +52,17 @@ impl Models<'_> {
         if let Some(profile) = self.profiles.of_model(self.namespace, reference) {
             return of_profile(profile);
         }
-        let plain = |model| Found { model: ModelFacts::Known(model), quantization: None, profile: None };
+        let plain = |model, exact| Found { model: ModelFacts::Known(model), quantization: None, profile: None, exact };
         let problem = match self.catalog.find(reference) {
-            Ok(model) => return Ok(plain(model)),
+            Ok(model) => {
+                let exact = model.name.eq_ignore_ascii_case(reference)
+                    && self.catalog.entry(reference).is_some_and(|entry| !entry.recalled);
+                return Ok(plain(model, exact));
+            }
             Err(problem) => problem.to_string(),
         };
         match self.source.and_then(|source| source.find(reference)) {
-            Some(Ok(model)) => Ok(plain(model)),
+            Some(Ok(model)) => Ok(plain(model, true)),
             Some(Err(why)) => Err(format!("{problem} ({why})")),
             None => Err(problem),
         }
@@ -79,9 +85,12 @@ impl Models<'_> {
 
 fn of_profile(profile: &Profile) -> Result<Found, String> {
     match &profile.facts {
-        Ok(ProfileFacts { model, quantization }) => {
-            Ok(Found { model: model.clone(), quantization: quantization.clone(), profile: Some(profile.title()) })
-        }
+        Ok(ProfileFacts { model, quantization }) => Ok(Found {
+            model: model.clone(),
+            quantization: quantization.clone(),
+            profile: Some(profile.title()),
+            exact: true,
+        }),
         Err(problem) => Err(format!("{} cannot be used: {problem}", profile.title())),
     }
 }

@@ -6,6 +6,8 @@
 //! takes the engine's name alone, too. Strict: an unknown field or key is an error with a suggestion, and so is a field
 //! that block and flat keys give different values.
 
+pub mod reference;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

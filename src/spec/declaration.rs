@@ -1,9 +1,12 @@
 //! What a pod says about its workload, field by field with where each came from; the model is still a reference.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::decide::Mode;
+use crate::estimate::Bytes;
 use crate::estimate::dtype::DType;
+use crate::estimate::model::Model;
 use crate::estimate::workload::{Engine, Method, Parallelism, Task, Training};
 
 /// Where a field was found; earlier wins.
@@ -28,6 +31,8 @@ pub enum ModelReference {
     Config(serde_json::Value),
     /// A `ModelProfile` object.
     Profile(String),
+    /// A model that was read already, from a checkpoint's own files.
+    Loaded(Arc<Model>),
     /// `parameters:` with shape, for the reference formula.
     Shape {
         /// Parameter count.
@@ -63,6 +68,8 @@ pub struct Declaration {
     pub dtype: Option<DType>,
     /// `quantization` name as written (`awq`, `q4_k_m`, ...); resolved with the model's facts.
     pub quantization: Option<String>,
+    /// `checkpointBytes`: what the tensors of the checkpoint add up to.
+    pub checkpoint_bytes: Option<Bytes>,
     /// `kvCacheDtype`.
     pub kv_cache_dtype: Option<DType>,
     /// `contextLength`.

@@ -1,6 +1,9 @@
 //! The fields of a declaration as one table: block annotations, flat annotations and argument readers all set them
 //! through it, so that a field has one name, one range and one set of allowed words.
 
+mod meanings;
+mod names;
+
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -13,6 +16,8 @@ use crate::estimate::dtype::DType;
 use crate::estimate::workload::{
     Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Sharding, Task, Version,
 };
+
+pub(crate) use names::QUANTIZATIONS;
 
 /// One field.
 pub(super) struct Field {
@@ -34,6 +39,8 @@ pub(super) enum Kind {
     Parameters(fn(&mut Draft, f64)),
     /// Above 0, at most 1.
     Share(fn(&mut Draft, f64)),
+    /// Above 0.
+    Ratio(fn(&mut Draft, f64)),
     /// A memory size.
     Memory(fn(&mut Draft, Bytes)),
     /// `true` or `false`.
@@ -69,81 +76,6 @@ const ENGINE_NAMES: &[&str] = &["vllm", "sglang", "tgi", "trtllm", "llamacpp", "
 const DTYPES: &[&str] = &["auto", "fp32", "fp16", "bf16", "fp8", "int8", "int4", "fp4"];
 const METHODS: &[&str] = &["auto", "reference"];
 
-/// Weight quantizations by the names that checkpoints, engines and GGUF files use.
-pub(super) const QUANTIZATIONS: &[&str] = &[
-    "none",
-    "awq",
-    "gptq",
-    "fp8",
-    "int8",
-    "int4",
-    "nf4",
-    "fp4",
-    "nvfp4",
-    "mxfp4",
-    "mxfp8",
-    "w4a16",
-    "w8a8",
-    "w8a16",
-    "bitsandbytes",
-    "compressed-tensors",
-    "awq_marlin",
-    "gptq_marlin",
-    "marlin",
-    "modelopt",
-    "modelopt_fp4",
-    "experts_int8",
-    "fbgemm_fp8",
-    "ptpc_fp8",
-    "torchao",
-    "quark",
-    "gguf",
-    "eetq",
-    "exl2",
-    "hqq",
-    "bitsandbytes-nf4",
-    "bitsandbytes-fp4",
-    "q2_k",
-    "q2_k_s",
-    "q3_k",
-    "q3_k_s",
-    "q3_k_m",
-    "q3_k_l",
-    "q3_k_xl",
-    "q4_0",
-    "q4_1",
-    "q4_k",
-    "q4_k_s",
-    "q4_k_m",
-    "q4_k_xl",
-    "q5_0",
-    "q5_1",
-    "q5_k",
-    "q5_k_s",
-    "q5_k_m",
-    "q5_k_xl",
-    "q6_k",
-    "q8_0",
-    "q8_k",
-    "iq1_s",
-    "iq1_m",
-    "iq2_xxs",
-    "iq2_xs",
-    "iq2_s",
-    "iq2_m",
-    "iq3_xxs",
-    "iq3_xs",
-    "iq3_s",
-    "iq3_m",
-    "iq4_nl",
-    "iq4_xs",
-    "tq1_0",
-    "tq2_0",
-    "f16",
-    "bf16",
-    "f32",
-];
-
 const fn field(path: &'static str, flat: &'static [&'static str], kind: Kind) -> Field {
     Field { path, flat, kind }
 }
@@ -155,6 +87,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("profile", &[], Kind::Text(|d, text| d.model.profile = Some(text.to_owned()))),
     field("config", &[], Kind::Object(|d, config| d.model.config = Some(config))),
     field("parameters", &[], Kind::Parameters(|d, n| d.model.parameters = Some(n))),
+    field("checkpointBytes", &[], Kind::Memory(|d, n| d.out.checkpoint_bytes = Some(n))),
     field("layers", &[], Kind::Count(1, 100_000, |d, n| d.model.layers = Some(n))),
     field("hiddenSize", &[], Kind::Count(1, 10_000_000, |d, n| d.model.hidden_size = Some(n))),
     field("heads", &[], Kind::Count(1, 100_000, |d, n| d.model.heads = Some(n))),
@@ -202,6 +135,23 @@ pub(super) const FIELDS: &[Field] = &[
         &["speculative-tokens"],
         Kind::Count(0, 1024, |d, n| d.out.engine.speculative_tokens = n),
     ),
+    field("engine.maxTotalTokens", &["max-total-tokens"], Kind::Tokens(|d, n| d.out.engine.max_total_tokens = Some(n))),
+    field("engine.graphBatch", &["graph-batch"], Kind::Count(1, 65_536, |d, n| d.out.engine.graph_batch = Some(n))),
+    field("engine.fullWindowCache", &["full-window-cache"], Kind::Flag(|d, on| d.out.engine.full_window_cache = on)),
+    field("engine.windowPoolRatio", &[], Kind::Share(|d, n| d.out.engine.window_pool_ratio = Some(n))),
+    field("engine.statePoolRatio", &[], Kind::Ratio(|d, n| d.out.engine.state_pool_ratio = Some(n))),
+    field("engine.stateSlots", &["state-slots"], Kind::Count(1, 10_000_000, |d, n| d.out.engine.state_slots = Some(n))),
+    field(
+        "engine.parallelSlots",
+        &["parallel-slots"],
+        Kind::Count(1, 10_000_000, |d, n| d.out.engine.parallel_slots = Some(n)),
+    ),
+    field("engine.ubatch", &["ubatch"], Kind::Tokens(|d, n| d.out.engine.ubatch = Some(n))),
+    field("engine.gpuLayers", &["gpu-layers"], Kind::Name(&["a number of layers", "all"], set_gpu_layers)),
+    field("engine.fit", &[], Kind::Flag(|d, on| d.out.engine.fit = Some(on))),
+    field("engine.textOnly", &["text-only"], Kind::Flag(|d, on| d.out.engine.text_only = on)),
+    field("engine.chunkedPrefill", &[], Kind::Flag(|d, on| d.out.engine.chunked_prefill = Some(on))),
+    field("engine.allowLongContext", &[], Kind::Flag(|d, on| d.out.engine.allow_long_context = on)),
     field("engine.layerPartition", &[], Kind::Counts(|d, list| d.out.engine.layer_partition = Some(list))),
     field("training.optimizer", &["optimizer"], Kind::Name(Optimizer::NAMES, set_optimizer)),
     field("training.precision", &["precision"], Kind::Name(Precision::NAMES, set_precision)),
@@ -255,6 +205,35 @@ pub(super) fn by_path(path: &str) -> Option<&'static Field> {
 }
 
 impl Field {
+    /// What it means, and an example.
+    pub(super) fn meaning(&self) -> Option<(&'static str, &'static str)> {
+        let found = meanings::MEANINGS.iter().find(|(path, ..)| *path == self.path);
+        found.map(|(_, meaning, example)| (*meaning, *example))
+    }
+
+    /// What it may hold, in words; of named values the first `most`.
+    pub(super) fn allowed(&self, most: usize) -> String {
+        match &self.kind {
+            Kind::Count(least, greatest, _) => format!("whole number, {least} to {greatest}"),
+            Kind::Tokens(_) => "tokens; `k` and `m` count in 1024s".to_owned(),
+            Kind::Parameters(_) => "a count such as `6.74B`".to_owned(),
+            Kind::Share(_) => "above 0, at most 1".to_owned(),
+            Kind::Ratio(_) => "above 0".to_owned(),
+            Kind::Memory(_) => "a quantity such as `16Gi`".to_owned(),
+            Kind::Flag(_) => "`true` or `false`".to_owned(),
+            Kind::Name(names, _) => {
+                let shown: Vec<&str> = names.iter().take(most).copied().collect();
+                let more = names.len().saturating_sub(most);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("{}{more}", shown.join(", "))
+            }
+            Kind::Text(_) => "text".to_owned(),
+            Kind::List(_) => "words, separated by commas or a list".to_owned(),
+            Kind::Counts(_) => "whole numbers, separated by commas or a list".to_owned(),
+            Kind::Object(_) => "an object".to_owned(),
+        }
+    }
+
     /// Reads a value and puts it into the draft.
     ///
     /// # Errors
@@ -285,6 +264,7 @@ impl Field {
             Kind::Tokens(set) => set(draft, numbers::tokens(text)?),
             Kind::Parameters(set) => set(draft, numbers::parameters(text)?),
             Kind::Share(set) => set(draft, numbers::share(text)?),
+            Kind::Ratio(set) => set(draft, numbers::ratio(text)?),
             Kind::Memory(set) => set(draft, numbers::memory(text)?),
             Kind::Flag(set) => set(draft, flag(text)?),
             Kind::Name(names, set) => {
@@ -375,6 +355,13 @@ fn set_engine(draft: &mut Draft, text: &str) -> bool {
 fn set_version(draft: &mut Draft, text: &str) -> bool {
     draft.out.engine.version = version(text);
     draft.out.engine.version.is_some()
+}
+
+/// Every layer, or a number of layers from the last one on.
+fn set_gpu_layers(draft: &mut Draft, text: &str) -> bool {
+    let layers = if text == "all" { Some(u64::MAX) } else { text.parse().ok().filter(|n| *n <= 100_000) };
+    draft.out.engine.gpu_layers = layers;
+    layers.is_some()
 }
 
 /// `v0.19.0`, `0.8.5.post1`, `0.11.0rc2+cu129`, `0.19`: the leading dotted numbers, at least two.

@@ -22,6 +22,7 @@ pub mod yaml;
 pub use declaration::{Declaration, GpuRequest, ModelReference, Origin, SpecError};
 pub use declare::declare;
 pub use eligibility::candidates;
+pub(crate) use fields::QUANTIZATIONS;
 pub use pod::PodTemplate;
 mod gpu_labels;
 pub mod nodes;

@@ -85,6 +85,16 @@ pub fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("`{}` is not allowed: a number above 0 and at most 1, such as `0.9`", shown(text)))
 }
 
+/// A number above 0 that may exceed 1.
+///
+/// # Errors
+/// Says what was found and what is allowed.
+pub fn ratio(text: &str) -> Result<f64, String> {
+    scaled(text, &[])
+        .filter(|value| *value > 0.0 && *value <= 1000.0)
+        .ok_or_else(|| format!("`{}` is not allowed: a number above 0 and at most 1000, such as `0.9`", shown(text)))
+}
+
 /// A memory size as a Kubernetes quantity, e.g. `16Gi`; a bare number is bytes.
 ///
 /// # Errors

@@ -10,6 +10,8 @@
     reason = "a test stops at the first surprise in its own data and prints its figures"
 )]
 
+mod annotated;
+mod checkpoints;
 mod document;
 mod engines;
 mod megatron;

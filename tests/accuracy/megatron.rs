@@ -42,6 +42,9 @@ const FOREIGN: [&str; 5] = ["spec", "hybrid-layer-pattern", "encoder-num-layers"
 /// A GPT or BERT of Megatron's arguments; latent attention and layers of several kinds are read as a config.
 fn megatron_model(row: &Value, tensor: u64) -> Option<Model> {
     let (hidden, heads) = (argument(row, "hidden-size")?, argument(row, "num-attention-heads")?);
+    if text(row, "test").starts_with("t5/") {
+        return encoder_decoder(row, tensor);
+    }
     let has = |name: &str| row["args"].get(format!("--{name}")).is_some();
     // `--spec local` names kernels, not an architecture.
     if FOREIGN.iter().any(|name| has(name) && said(row, name) != "local") {
@@ -82,6 +85,28 @@ fn dense_layers(row: &Value) -> Option<u64> {
         return Some(0);
     }
     pattern.strip_prefix("([0]*")?.split_once('+')?.0.parse().ok()
+}
+
+/// Vocabulary of BERT's cased tokenizer.
+const BERT_VOCABULARY: u64 = 28_996;
+
+/// Megatron's T5 as a Hugging Face config; its biases and learned positions are left out.
+fn encoder_decoder(row: &Value, tensor: u64) -> Option<Model> {
+    let vocabulary = BERT_VOCABULARY + argument(row, "vocab-extra-ids").unwrap_or(0);
+    let config = serde_json::json!({
+        "architectures": ["T5ForConditionalGeneration"],
+        "model_type": "t5",
+        "d_model": argument(row, "hidden-size")?,
+        "num_layers": argument(row, "encoder-num-layers")?,
+        "num_decoder_layers": argument(row, "decoder-num-layers")?,
+        "num_heads": argument(row, "num-attention-heads")?,
+        "d_kv": argument(row, "kv-channels")?,
+        "d_ff": argument(row, "ffn-hidden-size")?,
+        "feed_forward_proj": "relu",
+        "tie_word_embeddings": true,
+        "vocab_size": vocabulary.next_multiple_of(128 * tensor),
+    });
+    vramguard::estimate::model::hf_config::read("measured", &config).ok()
 }
 
 /// The same architecture as a Hugging Face config.
@@ -204,8 +229,14 @@ fn settings(row: &Value, model: &Model, parallelism: Parallelism, batch: u64) ->
         eager_attention: unfused || without_deterministic_kernel(row),
         dropout: row["args"]["--hidden-dropout"].as_f64() != Some(0.0),
         fused_kernels: true,
+        target_length: argument(row, "decoder-seq-length"),
+        mtp_layers: argument(row, "mtp-num-layers"),
         ..Training::default()
     }
+}
+
+fn sequence(row: &Value) -> Option<u64> {
+    argument(row, "seq-length").or_else(|| argument(row, "encoder-seq-length"))
 }
 
 fn megatron(row: &Value) -> Option<Row> {
@@ -224,7 +255,7 @@ fn megatron(row: &Value) -> Option<Row> {
     }
     let parallelism = Parallelism { tensor, pipeline, data, expert, context };
     let training = settings(row, &model, parallelism, batch);
-    let workload = workload(model, batch, argument(row, "seq-length")?, training, parallelism);
+    let workload = workload(model, batch, sequence(row)?, training, parallelism);
     let peaks = training::stage_peaks(&workload).ok()?;
     // The runs log their last rank.
     let allocated = peaks.last()?.allocated;
@@ -233,6 +264,7 @@ fn megatron(row: &Value) -> Option<Row> {
         (true, _) => "latent attention",
         (false, Some(_)) => "experts",
         (false, None) if text(row, "test").starts_with("bert") => "encoder",
+        (false, None) if text(row, "test").starts_with("t5") => "encoder-decoder",
         (false, None) => "dense",
     };
     let kind = if megatron_precision(row) == Precision::MixedBf16 {

@@ -226,7 +226,23 @@ fn allocated(estimate: &Estimate) -> Interval {
     estimate.terms.iter().filter(|term| !outside.contains(&term.name)).map(|term| term.bytes).sum()
 }
 
+/// What the allocator surely needs: less than it takes where it keeps cached blocks.
+fn needed(estimate: &Estimate) -> Interval {
+    let outside = [TermName::Runtime, TermName::Comm];
+    let terms = estimate.terms.iter().filter(|term| !outside.contains(&term.name));
+    terms.map(|term| term.bytes).sum()
+}
+
 fn compare(row: &Value) -> Option<Row> {
+    compare_with(row, |estimate| estimate.per_gpu.reserved)
+}
+
+/// The same with the bounds that a decision rests on.
+fn decided(row: &Value) -> Option<Row> {
+    compare_with(row, needed)
+}
+
+fn compare_with(row: &Value, reserved: fn(&Estimate) -> Interval) -> Option<Row> {
     let workload = declared(row)?;
     let estimate = training::estimate(&workload, &device()).unwrap();
     let measured = &row["measured"];
@@ -235,7 +251,7 @@ fn compare(row: &Value) -> Option<Row> {
     let counters = [
         ("peak_allocated_gib", allocated(&estimate)),
         ("peak_active_gib", allocated(&estimate)),
-        ("peak_reserved_gib", estimate.per_gpu.reserved),
+        ("peak_reserved_gib", reserved(&estimate)),
         ("total_gib", total),
     ];
     let (value, interval) =
@@ -281,11 +297,11 @@ fn measured_runs_with_declared_settings() {
     println!("{}", table().join("\n"));
     let exact = compared(compare);
     let (all, rule) = (support::summarize(&exact), support::summarize(&compared(simple_rule)));
-    assert!(all.count > 50 && all.mape < 0.13 && all.mape < 0.2 * rule.mape, "{all:?} {rule:?}");
-    assert!(all.median < 0.08 && all.coverage > 0.85, "{all:?}");
-    never_denied(&exact);
+    assert!(all.count > 50 && all.mape < 0.11 && all.mape < 0.2 * rule.mape, "{all:?} {rule:?}");
+    assert!(all.median < 0.055 && all.coverage > 0.83, "{all:?}");
+    never_denied(&compared(decided));
     let titan = support::summarize(exact.iter().filter(|row| row.group.starts_with("torchtitan")));
-    assert!(titan.median < 0.10, "{titan:?}");
+    assert!(titan.median < 0.05, "{titan:?}");
 }
 
 /// What ran must not have been denied: a denial rests on the lower bound alone.

@@ -210,3 +210,26 @@ fn the_certificate_is_for_the_name_that_the_api_server_calls() {
         }
     }
 }
+
+#[test]
+fn the_webhook_asks_about_every_kind_that_is_read() {
+    let configurations = Release::bare().set("tls.caBundle=Q0FfQlVORExF").webhook_configurations().unwrap();
+    let validating = configurations.iter().find(|object| object["kind"] == "ValidatingWebhookConfiguration").unwrap();
+    let rules: Vec<&Value> = validating["webhooks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|webhook| webhook["rules"].as_array().unwrap())
+        .collect();
+    // Made by others on the list, or templates of objects that are judged when they are made.
+    let left_out = ["PodTemplate", "ReplicationController", "ClusterWorkflowTemplate", "Configuration", "Revision"];
+    for row in vramguard::spec::kinds::KINDS.iter().filter(|row| !row.parts.is_empty() && !left_out.contains(&row.kind))
+    {
+        let plural = format!("{}s", row.kind.to_lowercase());
+        let asked = rules.iter().any(|rule| {
+            rule["apiGroups"].as_array().unwrap().contains(&row.group.into())
+                && rule["resources"].as_array().unwrap().contains(&plural.as_str().into())
+        });
+        assert!(asked, "{} {}", row.group, row.kind);
+    }
+}

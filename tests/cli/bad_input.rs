@@ -121,7 +121,7 @@ fn no_model_at_all_says_what_to_add() {
     --- stdout
     --- stderr
     error: no model given
-    hint: add --model NAME (see `vramguard models`), --config-json FILE, or --parameters COUNT with its shape
+    hint: add --model NAME (see `vramguard models`), --config-json FILE, --checkpoint DIR, --gguf FILE, or --parameters COUNT with its shape
     "#);
 }
 

@@ -1,6 +1,7 @@
 //! Pages that must not go stale: README, examples in help texts, the command reference, the schema.
 
 use serde_json::Value;
+use vramguard::spec::kinds::{KINDS, Shape};
 
 use std::fmt::Write as _;
 
@@ -113,6 +114,24 @@ fn the_command_reference_is_current() {
 }
 
 #[test]
+fn the_annotation_reference_is_current() {
+    generated("docs/annotations.md", &vramguard::spec::annotations::reference::markdown());
+}
+
+#[test]
+fn the_reason_codes_are_current() {
+    let mut page = "# Reason codes\n\nGenerated; `UPDATE=1 cargo test --test cli` rewrites it.\n\n\
+         Stable codes of `reason` in results and of `refusals` in estimates: why a workload does not fit or its engine would \
+         not start. An engine's own check is only held against a workload where version and settings make it \
+         certain.\n\n| code | meaning |\n|---|---|\n"
+        .to_owned();
+    for (code, meaning) in vramguard::estimate::refusal::REASONS {
+        writeln!(page, "| `{code}` | {meaning} |").unwrap();
+    }
+    generated("docs/reasons.md", &page);
+}
+
+#[test]
 fn the_published_schema_is_current() {
     generated("docs/schema/check-result.schema.json", &vramguard("schema").stdout);
 }
@@ -125,6 +144,41 @@ fn the_definitions_of_the_chart_are_current() {
         let head = "# Made from src/facts/profile; `UPDATE=1 cargo test --test cli` rewrites it.\n";
         generated(&format!("charts/vramguard/files/crds/{name}.yaml"), &format!("{head}{text}"));
     }
+}
+
+#[test]
+fn the_list_of_kinds_is_current() {
+    const HEAD: &str = "\
+# Workload kinds
+
+Generated from the table in `src/spec/kinds/table.rs`; `UPDATE=1 cargo test --test cli` rewrites it.
+
+`check` finds pod templates at these places. *made* means that a controller makes the pod from what lies there: the
+template that is judged is written down from the object (a model's address becomes the server's argument, a preset its
+command). Objects of other kinds are searched for what looks like a pod template: a list of containers with a name and
+an image. The webhook is asked about the same kinds (`webhooks.validating.customKinds` of the chart), and at last about
+every pod.
+
+| API group | kind | places |
+|---|---|---|
+";
+    let mut page = HEAD.to_owned();
+    for row in KINDS {
+        let places: Vec<String> = row
+            .parts
+            .iter()
+            .map(|part| match (part.path, part.shape) {
+                ("", Shape::Made(_)) => "the object, made".to_owned(),
+                ("", _) => "the object".to_owned(),
+                (path, Shape::Made(_)) => format!("`{path}`, made"),
+                (path, _) => format!("`{path}`"),
+            })
+            .collect();
+        let places = if places.is_empty() { "none: completed by other objects".to_owned() } else { places.join("; ") };
+        let group = if row.group.is_empty() { "core" } else { row.group };
+        writeln!(page, "| {group} | {} | {places} |", row.kind).unwrap();
+    }
+    generated("docs/kinds.md", &page);
 }
 
 #[test]

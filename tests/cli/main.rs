@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod check;
+mod checkpoints;
 mod docs;
 mod estimate;
 #[path = "../support/fake_hub.rs"]
@@ -18,4 +19,5 @@ mod fake_hub;
 mod hub;
 mod plot;
 mod profiles;
+mod refusals;
 mod support;

@@ -50,6 +50,7 @@ mod workloads;
 
 mod decisions;
 mod hostile;
+mod kinds;
 mod latency;
 mod manifests;
 mod metrics;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         policy::trials(),
         profiles::trials(),
         reach::trials(),
+        kinds::trials(),
         hostile::trials(),
         metrics::trials(),
         prometheus::trials(),

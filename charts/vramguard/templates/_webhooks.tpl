@@ -104,6 +104,19 @@ Takes {root, template: CEL path of the pod or pod template}. Lists may be absent
 {{- include "vramguard.conditions.extra" . }}
 {{- end }}
 
+{{/* Conditions on objects of kinds that bring their own definition; which part of them are pods is for the server. */}}
+{{- define "vramguard.conditions.custom" -}}
+{{ include "vramguard.conditions.requester" . }}
+- name: not-being-deleted
+  expression: "!has(object.metadata.deletionTimestamp)"
+- name: something-is-new
+  expression: request.operation == 'CREATE' || !has(object.spec) || !has(oldObject.spec) || object.spec != oldObject.spec
+# What another object made was judged on that object.
+- name: not-judged-on-its-owner
+  expression: "!has(object.metadata.ownerReferences) || !object.metadata.ownerReferences.exists(o, has(o.controller) && o.controller)"
+{{- include "vramguard.conditions.extra" . }}
+{{- end }}
+
 {{/* Takes {root, changes: CEL path under an object of what UPDATE must change, template: CEL path of the pod template}. */}}
 {{- define "vramguard.conditions.template" -}}
 {{ include "vramguard.conditions.requester" .root }}

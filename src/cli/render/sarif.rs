@@ -17,10 +17,8 @@ pub(in crate::cli) fn document(result: &CheckResult) -> Value {
     rules.extend((!result.errors.is_empty()).then_some(UNREADABLE));
     rules.sort_unstable();
     rules.dedup();
-    let errors = result.errors.iter().map(|error| {
-        let text = json!({"text": error.message});
-        finding(UNREADABLE, "error", text, &error.file, error.line, None)
-    });
+    let errors =
+        result.errors.iter().map(|error| finding(UNREADABLE, "error", &error.message, (&error.file, error.line), None));
     let results: Vec<Value> = reports.map(of_report).chain(errors).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -42,10 +40,16 @@ fn of_report(report: &Report) -> Value {
     let said = if report.message.is_empty() { report.notes.join("; ") } else { report.message.clone() };
     let name = format!("{}/{}/{}", source.kind, source.name, source.container);
     let file = source.file.as_deref().unwrap_or_default();
-    finding(report.verdict.code(), level, json!({"text": said}), file, source.line, Some(name))
+    finding(report.verdict.code(), level, &said, (file, source.line), Some(name))
 }
 
-fn finding(rule: &str, level: &str, message: Value, file: &str, line: Option<u64>, workload: Option<String>) -> Value {
+fn finding(
+    rule: &str,
+    level: &str,
+    message: &str,
+    (file, line): (&str, Option<u64>),
+    workload: Option<String>,
+) -> Value {
     let mut location = json!({"physicalLocation": {
         "artifactLocation": {"uri": file},
         "region": {"startLine": line.unwrap_or(1).max(1)},
@@ -53,5 +57,5 @@ fn finding(rule: &str, level: &str, message: Value, file: &str, line: Option<u64
     if let (Some(name), Some(map)) = (workload, location.as_object_mut()) {
         map.insert("logicalLocations".to_owned(), json!([{"fullyQualifiedName": name, "kind": "resource"}]));
     }
-    json!({"ruleId": rule, "level": level, "message": message, "locations": [location]})
+    json!({"ruleId": rule, "level": level, "message": {"text": message}, "locations": [location]})
 }

@@ -61,6 +61,15 @@ impl LayerCache {
         }
     }
 
+    /// The same layer where every token is kept, however far a window looks back.
+    #[must_use]
+    pub const fn whole(self) -> Self {
+        match self {
+            Self::PerToken { bytes, .. } => Self::PerToken { bytes, limit: None },
+            other => other,
+        }
+    }
+
     /// Bytes for one sequence of `tokens`.
     #[must_use]
     pub fn sequence(&self, tokens: u64) -> f64 {

@@ -45,7 +45,7 @@ pub struct Model {
     pub logit_softcap: bool,
     /// Exact bytes of the checkpoint's tensors that a server loads, where known ([`checkpoint`], `ModelProfile`): without
     /// draft layers and without a stored copy of a tied head. Beats derived sizes.
-    pub checkpoint_bytes: Option<u64>,
+    pub checkpoint_bytes: Option<checkpoint::CheckpointBytes>,
     /// What it was seen to need (`ModelProfile`): beats the estimate of runs of the same kind.
     pub measured: Option<Measured>,
 }
@@ -242,6 +242,18 @@ impl LayerGroup {
 }
 
 impl Model {
+    /// Bytes of the checkpoint as they follow from shape, format and quantization.
+    #[must_use]
+    pub fn stored_bytes(&self) -> f64 {
+        checkpoint::derived(self) as f64
+    }
+
+    /// Bytes of the draft layers that the checkpoint holds beside, by the same rule.
+    #[must_use]
+    pub fn draft_bytes(&self) -> f64 {
+        checkpoint::drafts(self) as f64
+    }
+
     /// Number of decoder layers, without MTP.
     #[must_use]
     pub fn layer_count(&self) -> u64 {

@@ -4,7 +4,7 @@
 //! format, shape and offsets into the data behind the header. Nothing is believed: offsets must fit shapes, must not
 //! overlap and must leave no gap. Work and memory are bounded by the bytes given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -127,6 +127,40 @@ pub fn read_index(json: &[u8]) -> Result<CheckpointFacts, SafetensorsError> {
     let stored = |name| StoredTensor { name, dtype: "", shape: Vec::new(), bytes: 0 };
     let tensors: Vec<StoredTensor> = index.weight_map.into_keys().map(stored).collect();
     Ok(CheckpointFacts { bytes, hints: Hints::of(&tensors), tensors, ..CheckpointFacts::default() })
+}
+
+/// The files that an index names, in order, each once.
+///
+/// # Errors
+/// When the index is not readable, or a name is a path: files lie beside the index.
+pub fn shards(json: &[u8]) -> Result<Vec<String>, SafetensorsError> {
+    #[derive(Deserialize)]
+    struct Files {
+        weight_map: BTreeMap<String, String>,
+    }
+    let index: Files = serde_json::from_slice(json).map_err(|error| unreadable("index", &error))?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    match names.iter().find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0'])) {
+        Some(path) => {
+            let path: String = path.chars().take(100).collect();
+            Err(SafetensorsError::Json("index", format!("`{path}` is no name of a file beside it")))
+        }
+        None => Ok(names.into_iter().collect()),
+    }
+}
+
+/// The files of one checkpoint as one.
+///
+/// # Errors
+/// When two of them hold a tensor of the same name.
+pub fn join(files: Vec<CheckpointFacts>) -> Result<CheckpointFacts, SafetensorsError> {
+    let tensors: Vec<StoredTensor> = files.into_iter().flat_map(|facts| facts.tensors).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(tensor) = tensors.iter().find(|tensor| !seen.insert(tensor.name.as_str())) {
+        let name = tensor.name.chars().take(100).collect();
+        return Err(SafetensorsError::Tensor { name, problem: "two files hold it".to_owned() });
+    }
+    Ok(CheckpointFacts::of(tensors))
 }
 
 fn unreadable(what: &'static str, error: &serde_json::Error) -> SafetensorsError {

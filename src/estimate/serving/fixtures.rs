@@ -10,7 +10,7 @@ use crate::estimate::workload::{Engine, EngineName, Method, ModelFacts, Parallel
 
 /// Numbers of a dense decoder.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(in crate::estimate) struct Shape {
     pub hidden: u64,
     pub layers: u64,
     pub heads: u64,
@@ -21,21 +21,27 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) const LLAMA_8B: Self =
+    pub(in crate::estimate) const LLAMA_8B: Self =
         Self { hidden: 4096, layers: 32, heads: 32, kv_heads: 8, head_dim: 128, intermediate: 14_336, vocab: 128_256 };
 
-    pub(super) const fn attention(&self) -> Heads {
+    pub(in crate::estimate) const fn attention(&self) -> Heads {
         let (heads, kv_heads) = (self.heads, self.kv_heads);
         Heads { heads, kv_heads, key_dim: self.head_dim, value_dim: self.head_dim, qk_norm: false }
     }
 }
 
-pub(super) fn tensor(module: &'static str, rows: u64, cols: u64, kind: TensorKind, split: Split) -> Tensor {
+pub(in crate::estimate) fn tensor(
+    module: &'static str,
+    rows: u64,
+    cols: u64,
+    kind: TensorKind,
+    split: Split,
+) -> Tensor {
     Tensor { module, rows, cols, copies: 1, kind, split }
 }
 
 /// One gated layer of softmax attention.
-pub(super) fn layers(shape: &Shape, count: u64, attention: Attention) -> LayerGroup {
+pub(in crate::estimate) fn layers(shape: &Shape, count: u64, attention: Attention) -> LayerGroup {
     use Split::Tensor as T;
     use TensorKind::Linear as L;
     let (hidden, inner, kv) = (shape.hidden, shape.intermediate, shape.kv_heads * shape.head_dim);
@@ -59,7 +65,7 @@ pub(super) fn layers(shape: &Shape, count: u64, attention: Attention) -> LayerGr
 }
 
 /// A decoder with an untied head.
-pub(super) fn model(shape: &Shape, layers: Vec<LayerGroup>) -> Model {
+pub(in crate::estimate) fn model(shape: &Shape, layers: Vec<LayerGroup>) -> Model {
     Model {
         name: "by hand".to_owned(),
         model_type: "llama".to_owned(),
@@ -84,12 +90,12 @@ pub(super) fn model(shape: &Shape, layers: Vec<LayerGroup>) -> Model {
 }
 
 /// A uniform decoder.
-pub(super) fn dense(shape: &Shape) -> Model {
+pub(in crate::estimate) fn dense(shape: &Shape) -> Model {
     model(shape, vec![layers(shape, shape.layers, Attention::Full(shape.attention()))])
 }
 
 /// The model on an engine, and a device of so many GiB.
-pub(super) fn on(name: EngineName, model: Model, gib: f64) -> (Workload, Device) {
+pub(in crate::estimate) fn on(name: EngineName, model: Model, gib: f64) -> (Workload, Device) {
     let workload = Workload {
         task: Task::Inference,
         model: ModelFacts::Known(Arc::new(model)),

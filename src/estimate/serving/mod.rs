@@ -1,17 +1,18 @@
 //! The serving engines' own memory rules, composed of terms.
 
 #[cfg(test)]
-mod fixtures;
+pub(in crate::estimate) mod fixtures;
 mod llamacpp;
 mod ollama;
 mod server;
 mod sglang;
+mod startup;
 mod tgi;
 mod trtllm;
 mod upfront;
 pub mod vllm;
 
-use super::model::Model;
+use super::model::{Model, TensorKind};
 use super::workload::EngineName;
 use super::{Device, Estimate, EstimateError, Workload};
 
@@ -20,6 +21,14 @@ use super::{Device, Estimate, EstimateError, Workload};
 /// # Errors
 /// As [`super::estimate`].
 pub fn estimate(workload: &Workload, model: &Model, device: &Device) -> Result<Estimate, EstimateError> {
+    let text = workload.engine.text_only.then(|| without_towers(model));
+    let model = text.as_ref().unwrap_or(model);
+    let mut estimate = by_engine(workload, model, device)?;
+    estimate.refusals.extend(startup::refusals(workload, model, device));
+    Ok(estimate)
+}
+
+fn by_engine(workload: &Workload, model: &Model, device: &Device) -> Result<Estimate, EstimateError> {
     match workload.engine.name {
         EngineName::Vllm => vllm::estimate(workload, model, device),
         EngineName::Sglang => sglang::estimate(workload, model, device),
@@ -29,6 +38,13 @@ pub fn estimate(workload: &Workload, model: &Model, device: &Device) -> Result<E
         EngineName::Ollama => ollama::estimate(workload, model, device),
         EngineName::Generic => upfront::estimate(workload, model, device),
     }
+}
+
+/// The model without the towers that only media pass through.
+fn without_towers(model: &Model) -> Model {
+    let mut model = model.clone();
+    model.outer.retain(|tensor| tensor.kind != TensorKind::Tower);
+    model
 }
 
 #[cfg(test)]

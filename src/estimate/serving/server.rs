@@ -59,13 +59,14 @@ impl<'a> Formats<'a> {
                 dtype: element,
                 quantization: workload.quantization.as_ref().or(model.quantization.as_ref()),
                 parallelism: workload.parallelism,
+                attention_data: engine.attention_data,
                 fused: true,
             },
             cache: CacheFormat {
                 element: workload.kv_cache_dtype.map_or(stored, DType::bytes),
                 conv: stored,
                 state: state.unwrap_or(stored),
-                tensor: workload.parallelism.tensor,
+                tensor: (workload.parallelism.tensor / engine.attention_data.max(1)).max(1),
                 speculative: engine.speculative_tokens,
             },
             partition: engine.layer_partition.as_deref(),
@@ -88,11 +89,8 @@ impl<'a> Formats<'a> {
         let drafts: &[LayerGroup] = if self.drafts && stage.is_last() { &self.model.mtp } else { &[] };
         let draft_bytes: Bytes = drafts.iter().map(|group| self.storage.layer(group).times(group.count)).sum();
         let bytes = self.storage.stage(self.model, &stage) + draft_bytes + self.absorbed(&stage) - self.offload;
-        let weights = if self.storage.quantization.is_some() {
-            Interval::spread(bytes, 0.02, 0.03)
-        } else {
-            Interval::spread(bytes, 0.003, 0.004)
-        };
+        let (below, above) = self.storage.error(self.model);
+        let weights = Interval::spread(bytes, below, above);
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
         let caches = layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
@@ -108,7 +106,7 @@ impl<'a> Formats<'a> {
             _ => 0.0,
         };
         let all: f64 = stage.layers.iter().map(|(n, group)| *n as f64 * each(group)).sum();
-        Bytes::from_f64(all / self.storage.parallelism.tensor as f64)
+        Bytes::from_f64(all / self.cache.tensor as f64)
     }
 
     /// LoRA slots: both low-rank matrices of every linear layer, in 16 bit.
@@ -135,6 +133,7 @@ impl<'a> Formats<'a> {
             tensor: self.storage.parallelism.tensor as f64,
             expert: self.storage.parallelism.expert as f64,
             data: 1.0,
+            indexed: 0.0,
         };
         Bytes::from_f64(activation::peak(self.model, &rank.stage, &profile))
     }

@@ -23,12 +23,16 @@ struct Rules {
     wiggle: Wiggle,
 }
 
-/// Oldest first. Sources: `flash_causal_lm.py` of the versions; a 24 GiB card with a 7B model (43,808 tokens) for the
-/// newest.
-const RULES: [Rules; 3] = [
-    Rules { since: Version([0, 0, 0]), wiggle: Wiggle::OfFree(0.05) },
-    Rules { since: Version([2, 3, 0]), wiggle: Wiggle::OfFree(0.07) },
-    Rules { since: Version([3, 0, 0]), wiggle: Wiggle::OfTotal(0.10) },
+/// Oldest first. Sources: `server/text_generation_server/models/globals.py` (`TGI_WIGGLE_ROOM`) and
+/// `flash_causal_lm.py` of 1.1.0, 1.4.0, 2.0.0, 2.3.1, 2.4.0, 2.4.1, 3.0.0, 3.0.1, 3.1.0, 3.2.3, 3.3.0 and 3.3.6; a 24 GiB card with a
+/// 7B model (43,808 tokens) for the newest.
+const RULES: [Rules; 6] = [
+    Rules { since: Version([0, 0, 0]), wiggle: Wiggle::OfFree(0.0) },
+    Rules { since: Version([2, 0, 0]), wiggle: Wiggle::OfFree(0.05) },
+    Rules { since: Version([2, 4, 0]), wiggle: Wiggle::OfFree(0.10) },
+    Rules { since: Version([3, 0, 0]), wiggle: Wiggle::OfTotal(0.05) },
+    Rules { since: Version([3, 1, 0]), wiggle: Wiggle::OfTotal(0.07) },
+    Rules { since: Version([3, 3, 0]), wiggle: Wiggle::OfTotal(0.10) },
 ];
 
 /// `--max-batch-prefill-tokens` and `--max-total-tokens` where neither is given and the model's length is not shorter.

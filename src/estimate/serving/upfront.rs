@@ -69,6 +69,7 @@ fn rank(workload: &Workload, model: &Model, stage: &Stage<'_>, batch: u64, conte
         dtype: format,
         quantization: workload.quantization.as_ref().or(model.quantization.as_ref()),
         parallelism: workload.parallelism,
+        attention_data: 1,
         fused: false,
     };
     let cache = CacheFormat {

@@ -7,11 +7,13 @@ use crate::estimate::Workload;
 use crate::estimate::workload::{Checkpointing, Loss, Parallelism, Precision, Sharding, Training};
 
 /// Allocator slack over what rests and what comes and goes, with samples of varying length.
-const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.12, 0.44)];
+const PLAIN: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.24), (0.10, 0.40)];
 /// Plain PyTorch without sharding: every parameter and state is an allocation of its own.
-const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.12, 0.42)];
-/// With samples of one length, or compiled and fused kernels, which allocate fewer sizes.
-const STEADY: [(f64, f64); 3] = [(0.0, 0.02), (0.05, 0.14), (0.12, 0.36)];
+const UNSHARDED: [(f64, f64); 3] = [(0.0, 0.02), (0.08, 0.26), (0.10, 0.36)];
+/// With samples of one length, or compiled and fused kernels, which allocate the same sizes in every step.
+const STEADY: [(f64, f64); 3] = [(0.0, 0.0), (0.0, 0.05), (0.02, 0.12)];
+/// Megatron with its own streams for communication and buffers that live as long as the run.
+const MEGATRON: [(f64, f64); 3] = [(0.0, 0.0), (0.05, 0.14), (0.08, 0.22)];
 /// A multi-tensor step reuses what the activations left, so that little is lost beside the states.
 const STEPPED: [(f64, f64); 3] = [(0.0, 0.02), (0.01, 0.26), (0.06, 0.42)];
 const EXPANDABLE: [(f64, f64); 3] = [(0.0, 0.01), (0.01, 0.06), (0.03, 0.12)];
@@ -47,21 +49,62 @@ pub(super) fn resident(training: &Training, habits: Habits, parallelism: Paralle
     training.keep_gathered || (usual && scenario != Scenario::Low)
 }
 
-/// Share of the declared length that samples surely have: it is only their limit where they are not packed or padded.
-pub(super) fn shortest(training: &Training, scenario: Scenario) -> f64 {
-    let shorter = training.fixed_lengths == Some(false) && scenario == Scenario::Low;
-    if shorter { 0.2 } else { 1.0 }
+/// Share of the declared length that the longest sample of a batch has: the length is only a limit where samples are
+/// neither packed nor padded to it.
+pub(super) fn filled(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
+    match training.fixed_lengths {
+        Some(false) => scenario.pick([0.2, 0.5, 1.0]),
+        None if !habits.fixed_lengths => scenario.pick([0.6, 1.0, 1.0]),
+        _ => 1.0,
+    }
 }
 
-/// Error of the rules for what comes and goes; the lower bound is safer where kernels differ most.
-pub(super) fn error(training: &Training, scenario: Scenario) -> f64 {
+/// Tokens of a typical long sample in instruction data: what leaves cached blocks behind is seldom longer.
+const TYPICAL_SAMPLE: f64 = 3072.0;
+
+/// Cached blocks of samples of other lengths, over the loss's buffers of the longest.
+pub(super) fn cached(habits: Habits, sequence: u64) -> f64 {
+    habits.cached * (TYPICAL_SAMPLE / (sequence as f64).max(1.0)).min(1.0)
+}
+
+/// How far what is reserved with cached blocks may lie from what is likely: the lengths of samples are not known.
+pub(super) const CACHE_SPREAD: (f64, f64) = (0.88, 1.15);
+
+/// Whether gradients are reduced on a stream of their own, as FSDP does block by block: the allocator keeps its freed
+/// blocks apart. A compiled step that recomputes chunks of its loss is likely traced as one graph, on one stream.
+pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits, scenario: Scenario) -> bool {
+    let chunked = training.loss == Some(Loss::Chunked) && habits.recomputed_chunks;
+    let traced = training.fused_kernels && chunked && scenario != Scenario::High;
+    family == Family::Fsdp && !training.optimizer_in_backward && !traced
+}
+
+/// Error of the rules for what comes and goes, larger where kernels differ most.
+pub(super) fn error(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
     let quantized = training.lora.as_ref().is_some_and(|lora| lora.quantized_base);
-    let low = match (training.precision, quantized) {
-        (Some(Precision::Fp8), _) => 0.7,
-        (_, true) => 0.8,
-        _ => 0.9,
+    let (low, high) = match (training.precision, quantized) {
+        (Some(Precision::Fp8), _) => (0.7, 1.09),
+        (_, true) => (0.8, 1.3),
+        _ if training.lora.is_some() || !habits.known_kernels => (0.85, 1.09),
+        _ => (0.9, 1.09),
     };
-    scenario.pick([low, 1.0, 1.09])
+    scenario.pick([low, 1.0, high])
+}
+
+/// Tokens that the busiest of expert-parallel ranks gets over the average: a loss balances routers, and only roughly.
+pub(super) const fn imbalance(parallelism: Parallelism, scenario: Scenario) -> f64 {
+    if parallelism.expert > 1 { scenario.pick([1.0, 1.15, 1.6]) } else { 1.0 }
+}
+
+/// Tokens of a target sample over those of the source, for an encoder-decoder model: summaries and answers are shorter.
+pub(super) fn targets(training: &Training, sequence: u64, scenario: Scenario) -> f64 {
+    let declared = training.target_length.map(|target| target as f64 / (sequence as f64).max(1.0));
+    declared.unwrap_or_else(|| scenario.pick([0.125, 0.5, 1.0]))
+}
+
+/// Draft layers that are trained with the model: as declared; transformers drops them, Megatron's recipes may not.
+pub(super) fn draft_layers(training: &Training, habits: Habits, scenario: Scenario) -> u64 {
+    let habit = habits.megatron && scenario == Scenario::High;
+    training.mtp_layers.unwrap_or(if habit { u64::MAX } else { 0 })
 }
 
 pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
@@ -70,6 +113,7 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
     }
     match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
         (true, _, _) => EXPANDABLE,
+        (false, _, Family::Megatron) => MEGATRON,
         (false, true, _) => STEADY,
         (false, false, Family::Torch) => UNSHARDED,
         (false, false, _) => PLAIN,

@@ -3,12 +3,12 @@
 use super::plan::{Plan, Recompute, UNKNOWN_ACTIVATION_BYTES};
 use super::policy::Family;
 use super::ranks::Rank;
-use crate::estimate::memory::activations::{self, Saved};
+use crate::estimate::memory::activations::{self, Kernels, Saved};
 use crate::estimate::memory::gradients::Gradients;
 use crate::estimate::memory::logits::CrossEntropy;
 use crate::estimate::memory::optimizer::States;
 use crate::estimate::memory::transient::Unsharding;
-use crate::estimate::model::{LayerGroup, Model};
+use crate::estimate::model::{Attention, LayerGroup, Model};
 use crate::estimate::workload::{Checkpointing, Sharding};
 
 /// Bytes of one rank in one phase, by term.
@@ -97,15 +97,16 @@ impl<'a> Footprint<'a> {
             Gradients { trainable: trainable.total(), width, shards: effective, bucket_copy: plan.bucket_copy };
         let cross_entropy = CrossEntropy {
             loss: plan.loss,
-            tokens: plan.tokens,
+            tokens: plan.tokens * plan.targets * (1.0 + rank.drafts),
             vocabulary: model.vocab_size as f64 / plan.tensor,
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
-            held: plan.habits.held_logits && !plan.kernels.fused && !plan.frugal,
+            held: plan.habits.held_logits,
+            eager: !plan.declared.fused_kernels,
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
             in_place: plan.family == Family::Megatron || plan.habits.megatron || plan.compiled_loss,
-            recomputed_chunks: plan.frugal || plan.habits.recomputed_chunks,
+            recomputed_chunks: plan.recomputed_chunks,
             head_gradient: plan.adapters.is_none().then_some(plan.policy.gradient),
         };
         let cross_entropy = if plan.cheapest_loss { cross_entropy.cheapest() } else { cross_entropy };
@@ -167,11 +168,25 @@ impl<'a> Footprint<'a> {
         load
     }
 
+    /// Bytes beyond the peak that the allocator takes: unusable remainders, and with `streams` the freed blocks of
+    /// gradients that are reduced on a stream of their own, which it gives back only when the device is full.
+    pub(super) fn fragmentation(&self, streams: bool) -> f64 {
+        let streams = streams && self.plan.reduces_apart;
+        let peak = self.peak().1.total();
+        let taken = |phase| {
+            let load = self.load(phase);
+            let apart = if streams { self.load(Phase::Step).gradients - load.gradients } else { 0.0 };
+            load.total() + self.plan.slack(&load) + apart.max(0.0)
+        };
+        let most = Phase::ALL.into_iter().map(taken).fold(0.0, f64::max);
+        (most - peak).max(0.0)
+    }
+
     /// What the allocator holds while forward and backward run, with cached blocks of samples of other lengths.
     pub(super) fn reserved_at_work(&self) -> f64 {
         let of = |phase| {
             let load = self.load(phase);
-            load.total() + self.plan.cached * load.at_work()
+            load.total() + self.plan.cached * load.logits
         };
         of(Phase::Loss).max(of(Phase::BackwardStart))
     }
@@ -315,7 +330,7 @@ impl<'a> Footprint<'a> {
 
     /// Bytes of one token in one layer that are kept for backward.
     pub(super) fn kept_per_token(&self, group: &LayerGroup) -> f64 {
-        let (hidden, kernels) = (self.model.hidden_size, &self.plan.kernels);
+        let (hidden, kernels) = (self.model.hidden_size, &self.kernels(group));
         let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
         let none = on_rank(activations::layer(group, hidden, kernels));
         let full = on_rank(activations::checkpoint(hidden, kernels)).min(none);
@@ -335,13 +350,34 @@ impl<'a> Footprint<'a> {
         }
     }
 
+    /// Bytes of one layer for each token of the context length; a decoder's layers see fewer targets.
+    fn kept_per_source(&self, group: &LayerGroup) -> f64 {
+        let share = self.plan.share_of_tokens(group);
+        let keeps_all = self.plan.recompute == Recompute::Declared(Checkpointing::None);
+        let source =
+            if keeps_all && share < 1.0 { activations::source(group, &self.plan.kernels) } else { Saved::default() };
+        let longer = (1.0 - share) * source.on_rank(self.plan.tensor, self.plan.sequence_parallel);
+        share.mul_add(self.kept_per_token(group), longer)
+    }
+
+    /// The kernels of a group of layers: a decoder's own attention scores targets against targets.
+    fn kernels(&self, group: &LayerGroup) -> Kernels {
+        let own = !matches!(group.attention, Attention::Encoder(_) | Attention::Cross(_));
+        let kernels = self.plan.kernels;
+        let scores = kernels.scores.map(|length| if own { length * self.plan.targets } else { length });
+        Kernels { scores, ..kernels }
+    }
+
     fn kept(&self) -> f64 {
         let keeps_all = self.plan.recompute == Recompute::Declared(Checkpointing::None);
-        let layers: f64 = self.rank.layers.iter().map(|(count, group)| count * self.kept_per_token(group)).sum();
+        let layers: f64 = self.rank.layers.iter().map(|(count, group)| count * self.kept_per_source(group)).sum();
         let casts: f64 = if keeps_all && self.plan.kernels.autocast {
             self.rank.trained.total() * self.plan.policy.autocast
         } else if self.plan.kernels.autocast {
             self.rank.head * self.plan.policy.autocast
+        } else if self.plan.adapters.is_some() && self.plan.frozen_width() > self.plan.policy.frozen {
+            // The upcast head is cast back to 16 bit for its product.
+            self.rank.head * self.plan.policy.compute
         } else {
             0.0
         };
@@ -352,7 +388,7 @@ impl<'a> Footprint<'a> {
         // Three layers' inputs are on their way to or from the host.
         let count: f64 = self.rank.layers.iter().map(|(count, _)| count).sum();
         let waiting = if offloaded { waiting.min(3.0 * self.plan.tokens * layers / count.max(1.0)) } else { waiting };
-        waiting + self.plan.tokens * head + casts
+        waiting + self.plan.tokens * self.plan.targets * head + casts
     }
 
     fn megatron(&self) -> bool {
@@ -361,12 +397,13 @@ impl<'a> Footprint<'a> {
 
     /// One layer in backward: what it recomputes, and its temporaries.
     fn working(&self) -> f64 {
-        let (hidden, kernels) = (self.model.hidden_size, &self.plan.kernels);
+        let hidden = self.model.hidden_size;
         let again = self.plan.recompute != Recompute::Declared(Checkpointing::None);
         let per_token = self.rank.layers.iter().map(|(_, group)| {
             let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
-            let recomputed = if again { on_rank(activations::layer(group, hidden, kernels)) } else { 0.0 };
-            recomputed + on_rank(activations::backward(group, hidden, kernels))
+            let kernels = self.kernels(group);
+            let recomputed = if again { on_rank(activations::layer(group, hidden, &kernels)) } else { 0.0 };
+            self.plan.share_of_tokens(group) * (recomputed + on_rank(activations::backward(group, hidden, &kernels)))
         });
         // Compiled recomputation frees as it goes.
         let share = if self.plan.frugal { 0.75 } else { 1.0 };

@@ -2,12 +2,13 @@
 
 use super::policy::{Family, Policy};
 use crate::estimate::memory::activations::Kernels;
-use crate::estimate::model::{Model, Quantization, TensorKind};
+use crate::estimate::model::{Attention, LayerGroup, Model, Quantization, TensorKind};
 use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelism, Precision, Sharding, Training};
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, error, foreach, loss, recompute, resident, sequence_parallel, shifted_logits, shortest, slack,
+    assumed_sharding, cached, draft_layers, error, filled, foreach, imbalance, loss, recompute, reduces_apart,
+    resident, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -46,6 +47,10 @@ const UNDECLARED_BATCH: (u64, u64) = (1, 8);
 pub(super) struct Plan {
     /// Tokens of a micro-batch on one rank.
     pub(super) tokens: f64,
+    /// The same of the decoder, where the model has an encoder of its own: over `tokens`.
+    pub(super) targets: f64,
+    /// Draft layers that are trained.
+    pub(super) draft_layers: u64,
     pub(super) tensor: f64,
     pub(super) pipeline: u64,
     /// Model chunks on one pipeline rank.
@@ -74,6 +79,8 @@ pub(super) struct Plan {
     pub(super) bucket_copy: bool,
     /// The loss is compiled and works in place.
     pub(super) compiled_loss: bool,
+    /// Chunks of a chunked loss recompute their logits.
+    pub(super) recomputed_chunks: bool,
     /// The optimizer step copies the trainable parameters once.
     pub(super) foreach: bool,
     pub(super) offload: bool,
@@ -87,6 +94,10 @@ pub(super) struct Plan {
     pub(super) frugal: bool,
     /// What the allocator holds on top, as shares of what rests and of what comes and goes.
     pub(super) slack: (f64, f64),
+    /// A tied head is a matrix of its own.
+    pub(super) untied_head: bool,
+    /// Gradients are reduced on a stream of their own, whose blocks the allocator gives to no other.
+    pub(super) reduces_apart: bool,
     /// Logits of an old version of transformers.
     pub(super) shifted_logits: bool,
     pub(super) habits: Habits,
@@ -133,7 +144,7 @@ const NF4: f64 = 0.5 + 4.0 / 64.0;
 const NF4_DOUBLE: f64 = 0.5 + 0.127 / 8.0;
 
 /// Workspaces in the allocator, MiB.
-const WORKSPACE: [f64; 3] = [32.0, 96.0, 256.0];
+const WORKSPACE: [f64; 3] = [0.0, 96.0, 256.0];
 const MIB: f64 = 1_048_576.0;
 
 impl Scenario {
@@ -161,7 +172,7 @@ impl Plan {
             (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
             _ => assumed_sharding(workload),
         };
-        let habits = Habits::of(training.trainer.as_deref());
+        let habits = Habits::of(training);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let policy = match scenario {
@@ -172,7 +183,9 @@ impl Plan {
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
-            tokens: shortest(training, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
+            tokens: filled(training, habits, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
+            targets: if is_encoder_decoder(model) { targets(training, sequence, scenario) } else { 1.0 },
+            draft_layers: draft_layers(training, habits, scenario),
             tensor: parallelism.tensor as f64,
             pipeline: parallelism.pipeline,
             virtual_stages: training.virtual_stages.unwrap_or(1).max(1) as f64,
@@ -186,13 +199,18 @@ impl Plan {
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
             loss: loss(training, habits, scenario),
-            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low,
+            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low && !habits.known_loss,
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
             micro_batches: training.micro_batches.map(|count| count as f64),
             bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
             compiled_loss: training.fused_kernels && scenario == Scenario::Low,
+            recomputed_chunks: match scenario {
+                Scenario::Low => true,
+                Scenario::Likely => habits.recomputed_chunks,
+                Scenario::High => false,
+            },
             foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
@@ -201,18 +219,25 @@ impl Plan {
             adapters,
             frugal: scenario == Scenario::Low,
             slack: scenario.pick(slack(training, family, habits)),
+            untied_head: scenario.pick(habits.untied_head),
+            reduces_apart: division.shards > 1.0 && reduces_apart(training, family, habits, scenario),
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, scenario),
-            cached: habits.cached * scenario.pick([0.0, 1.0, 1.6]),
+            error: error(training, habits, scenario),
+            cached: cached(habits, sequence),
         })
     }
 
     /// Bytes that the allocator holds but cannot use, for a load.
-    pub(super) fn fragmentation(&self, load: &Load) -> f64 {
+    pub(super) fn slack(&self, load: &Load) -> f64 {
         let at_work = load.at_work();
         self.slack.0 * (load.total() - at_work) + self.slack.1 * at_work
+    }
+
+    /// Tokens of a group of layers over those of the source: decoder layers of an encoder-decoder model see targets.
+    pub(super) const fn share_of_tokens(&self, group: &LayerGroup) -> f64 {
+        if matches!(group.attention, Attention::Encoder(_)) { 1.0 } else { self.targets }
     }
 
     /// Whether sharded gradients stay whole while micro-batches accumulate.
@@ -267,6 +292,13 @@ impl Division {
     }
 }
 
+/// Whether the decoder attends to the output of an encoder that is trained with it.
+fn is_encoder_decoder(model: &Model) -> bool {
+    let has = |wanted: fn(&Attention) -> bool| model.layers.iter().any(|group| wanted(&group.attention));
+    has(|attention| matches!(attention, Attention::Encoder(_)))
+        && has(|attention| matches!(attention, Attention::Cross(_)))
+}
+
 fn kernels(
     workload: &Workload,
     policy: Policy,
@@ -274,12 +306,16 @@ fn kernels(
     adapters: Option<&AdapterPlan>,
     scenario: Scenario,
 ) -> Kernels {
+    let habits = Habits::of(&workload.training);
+    let megatron = family == Family::Megatron;
     let habit = match scenario {
-        Scenario::Low => true,
-        Scenario::Likely => family == Family::Megatron,
-        Scenario::High => false,
+        Scenario::Low => megatron || !habits.known_kernels,
+        Scenario::Likely => megatron,
+        Scenario::High => megatron && habits.known_kernels,
     };
-    let fused = workload.training.fused_kernels || habit;
+    // Collectives between tensor-parallel ranks cut compiled layers into pieces that fuse little.
+    let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && scenario != Scenario::Low;
+    let fused = (workload.training.fused_kernels && !cut) || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
     Kernels {
@@ -287,13 +323,14 @@ fn kernels(
         inputs: policy.inputs,
         fused,
         gathered_inputs: family == Family::Fsdp,
-        fused_norms: Habits::of(workload.training.trainer.as_deref()).native_norms && scenario != Scenario::High,
+        fused_norms: Habits::of(&workload.training).native_norms && scenario != Scenario::High,
         autocast: policy.autocast > 0.0 && frozen.is_none(),
         expanded_kv: !fused,
         frozen,
-        frozen_inputs: quantized && Habits::of(workload.training.trainer.as_deref()).keeps_quantized_inputs,
+        frozen_inputs: quantized && Habits::of(&workload.training).keeps_quantized_inputs,
         scores: workload.training.eager_attention.then_some(workload.context_length.unwrap_or(1) as f64),
         dropout: workload.training.dropout,
+        imbalance: imbalance(workload.parallelism, scenario),
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) struct Rank<'a> {
     pub(super) matrices: f64,
     /// Elements of the states and projectors of matrices whose gradients are projected to a low rank.
     pub(super) projected: f64,
+    /// Trained draft layers on the rank: each computes a loss of its own.
+    pub(super) drafts: f64,
     /// Share of a layer's parameters that is trained at once.
     active: f64,
 }
@@ -65,7 +67,10 @@ impl<'a> Rank<'a> {
     /// The rank of a stage; `stage < plan.pipeline`.
     pub(super) fn of(plan: &Plan, model: &'a Model, stage: u64) -> Self {
         let last = stage.saturating_add(1) >= plan.pipeline;
-        let layers = stage_layers(model, stage, plan);
+        let mut layers = stage_layers(model, stage, plan);
+        let drafts = if last { drafts(model, plan.draft_layers) } else { Vec::new() };
+        let depth = drafts.iter().map(|(count, _)| count).sum();
+        layers.extend(drafts);
         let mut rank = Self {
             stage,
             layers,
@@ -81,6 +86,7 @@ impl<'a> Rank<'a> {
             largest_matrix: 0.0,
             matrices: 0.0,
             projected: 0.0,
+            drafts: depth,
             active: 1.0,
         };
         rank.active = active_share(plan, model);
@@ -122,7 +128,7 @@ impl<'a> Rank<'a> {
                 continue;
             }
             let tied = tensor.kind == TensorKind::Embedding && model.tied_embeddings && tensor.module == "embed_tokens";
-            let copies = if tied && self.stage == 0 && self.last && plan.habits.untied_head { 2.0 } else { 1.0 };
+            let copies = if tied && self.stage == 0 && self.last && plan.untied_head { 2.0 } else { 1.0 };
             let parameters = copies * self.count(plan, tensor, copies);
             self.root += parameters;
             if tied || tensor.kind == TensorKind::Head {
@@ -207,6 +213,20 @@ fn range(total: u64, stage: u64, stages: u64, declared: &[u64]) -> (u64, u64) {
     let (each, rest) = (total / stages, total % stages);
     let begin = each.saturating_mul(stage).saturating_add(stage.min(rest));
     (begin, begin.saturating_add(each).saturating_add(u64::from(stage < rest)))
+}
+
+/// Draft layers behind the last one, `most` at most.
+fn drafts(model: &Model, most: u64) -> Vec<(f64, &LayerGroup)> {
+    let mut left = most;
+    let mut layers = Vec::new();
+    for group in &model.mtp {
+        let count = group.count.min(left);
+        left = left.saturating_sub(count);
+        if count > 0 {
+            layers.push((count as f64, group));
+        }
+    }
+    layers
 }
 
 fn groups(model: &Model, begin: u64, end: u64) -> Vec<(f64, &LayerGroup)> {

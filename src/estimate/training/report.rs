@@ -1,7 +1,7 @@
 //! From the peaks of three scenarios to terms, intervals and sentences.
 
 use super::Peak;
-use super::assumed::assumed_sharding;
+use super::assumed::{CACHE_SPREAD, assumed_sharding};
 use super::phases::{Load, Phase};
 use super::plan::{Recompute, UNKNOWN_ACTIVATION_BYTES};
 use super::policy::Family;
@@ -25,8 +25,8 @@ impl Peaks<'_> {
     }
 
     fn fragmentation(&self) -> Interval {
-        let of = |peak: &Peak<'_>| Bytes::from_f64(peak.footprint.plan.fragmentation(&peak.load));
-        Interval::new(of(&self.low), of(&self.likely), of(&self.high))
+        let of = |peak: &Peak<'_>, streams| Bytes::from_f64(peak.footprint.fragmentation(streams));
+        Interval::new(of(&self.low, false), of(&self.likely, true), of(&self.high, true))
     }
 }
 
@@ -70,18 +70,21 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
     }
 }
 
-/// What the allocator takes from the device: at least what it needs, and cached blocks as long as there is room.
+/// What the allocator takes from the device: what it needs, and blocks that it keeps as long as there is room.
 fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
+    let kept = Bytes::from_f64(peaks.low.load.total() + peaks.low.footprint.fragmentation(true));
+    let least = needed.low.max(kept).min(needed.likely);
+    if peaks.likely.footprint.plan.cached <= 0.0 {
+        return Interval::new(least, needed.likely, needed.high);
+    }
     let room = visible - comm::training_context().likely;
-    let cached = |peak: &Peak<'_>, least: Bytes| {
-        if peak.footprint.plan.cached > 0.0 {
-            least.max(Bytes::from_f64(peak.footprint.reserved_at_work()).min(room))
-        } else {
-            least
-        }
+    let cached = |share: f64, least: Bytes| {
+        least.max(Bytes::from_f64(peaks.likely.footprint.reserved_at_work()).min(room).scale(share))
     };
-    let likely = cached(&peaks.likely, needed.likely);
-    Interval::new(needed.low, likely, cached(&peaks.high, needed.high))
+    let likely = cached(1.0, needed.likely);
+    let (low, high) = CACHE_SPREAD;
+    // No more than is likely, however dear the settings that were not declared.
+    Interval::new(cached(low, least).min(likely), likely, cached(high, needed.high.min(likely.scale(high))))
 }
 
 /// The addends of a load, without those that are nothing.

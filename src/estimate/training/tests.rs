@@ -199,10 +199,8 @@ fn offloaded_checkpoints_leave_the_device() {
     assert!(activations(true) < activations(false));
 }
 
-#[test]
-fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
-    let mut workload = workload(llama3_8b(), 1, 512);
-    let mut lora = Lora {
+fn lora() -> Lora {
+    Lora {
         rank: 16,
         targets: Vec::new(),
         quantized_base: false,
@@ -210,7 +208,13 @@ fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
         fp32_adapters: true,
         dropout: false,
         modules_to_save: Vec::new(),
-    };
+    }
+}
+
+#[test]
+fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
+    let mut workload = workload(llama3_8b(), 1, 512);
+    let mut lora = lora();
     workload.training.trainer = Some("torchtune".to_owned());
     workload.training.lora = Some(lora.clone());
     let plain = run(&workload).training.unwrap().parameters_bytes.gib();
@@ -220,6 +224,104 @@ fn quantized_bases_take_a_quarter_of_sixteen_bit_ones() {
     assert!((plain - 8.03e9 * 2.0 / GIB).abs() < 0.1, "{plain}");
     // Linear layers in 4 bit, embedding and head (1.05e9) in 16.
     assert!((quantized - (6.98e9 * 0.5625 + 1.05e9 * 2.0) / GIB).abs() < 0.1, "{quantized}");
+}
+
+#[test]
+fn gradients_of_a_stream_of_their_own_are_reserved_beside_the_activations() {
+    let mut workload = sharded(mixed(1, 8192), Sharding::Fsdp, 8);
+    workload.training.checkpointing = Some(Checkpointing::None);
+    workload.training.trainer = Some("torchtitan".to_owned());
+    let estimate = run(&workload);
+    let detail = estimate.training.as_ref().unwrap();
+    assert_eq!(detail.peak_phase, "forward", "gradients do not exist at the peak");
+    let beside = estimate.per_gpu.reserved.likely.as_f64() - detail.peak_allocated_bytes.as_f64();
+    assert!(beside >= detail.gradients_bytes.as_f64(), "{beside}");
+    // The allocator gives those blocks back before it fails: a denial does not count on them.
+    assert!(estimate.per_gpu.reserved.low > estimate.per_gpu.required.low);
+    workload.training.sharding = Some(Sharding::Zero3);
+    let other = run(&workload);
+    let beside = other.per_gpu.reserved.low.as_f64() - other.per_gpu.required.low.as_f64();
+    assert!(beside < 0.0, "{beside}");
+}
+
+#[test]
+fn a_known_trainer_assumes_less_than_an_unknown_one() {
+    let width = |trainer: &str| {
+        let mut workload = sharded(mixed(2, 4096), Sharding::Fsdp, 8);
+        workload.training.checkpointing = Some(Checkpointing::Full);
+        workload.training.loss = Some(Loss::Default);
+        workload.training.trainer = Some(trainer.to_owned());
+        let required = run(&workload).per_gpu.required;
+        (required.high.as_f64() - required.low.as_f64()) / required.likely.as_f64()
+    };
+    assert!(width("torchtitan") < 0.75 * width("my-script"), "{} {}", width("torchtitan"), width("my-script"));
+}
+
+#[test]
+fn cached_blocks_grow_no_further_than_with_typical_samples() {
+    let cached = |sequence| {
+        let mut workload = workload(llama3_8b(), 1, sequence);
+        workload.training.precision = Some(Precision::Bf16);
+        workload.training.trainer = Some("ms-swift".to_owned());
+        workload.training.checkpointing = Some(Checkpointing::Full);
+        workload.training.lora = Some(lora());
+        let estimate = run(&workload);
+        let logits: f64 =
+            estimate.terms.iter().filter(|t| t.name == TermName::Logits).map(|t| t.bytes.likely.gib()).sum();
+        (estimate.per_gpu.reserved.likely.gib() - estimate.training.unwrap().peak_allocated_bytes.gib(), logits)
+    };
+    let ((short, few), (long, many)) = (cached(2048), cached(8192));
+    assert!(short > few, "more than the loss's buffers once over: {short} {few}");
+    assert!(long / many < short / few, "{long} {many}");
+}
+
+#[test]
+fn a_decoder_sees_targets_and_its_encoder_the_source() {
+    let config = serde_json::json!({
+        "architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "d_model": 768, "num_layers": 12,
+        "num_decoder_layers": 12, "num_heads": 12, "d_kv": 64, "d_ff": 3072, "feed_forward_proj": "relu",
+        "vocab_size": 32128, "tie_word_embeddings": true,
+    });
+    let model = crate::estimate::model::hf_config::read("t5", &config).unwrap();
+    let with = |target| {
+        let mut workload = workload(model.clone(), 8, 512);
+        workload.training.precision = Some(Precision::Bf16);
+        workload.training.checkpointing = Some(Checkpointing::None);
+        workload.training.target_length = target;
+        run(&workload)
+    };
+    let logits = |estimate: &Estimate| {
+        estimate.terms.iter().filter(|t| t.name == TermName::Logits).map(|t| t.bytes.likely.as_f64()).sum::<f64>()
+    };
+    assert!((logits(&with(Some(128))) * 4.0 / logits(&with(Some(512))) - 1.0).abs() < 1e-6);
+    let activations = |target| with(target).training.unwrap().activations_bytes.as_f64();
+    let (short, long) = (activations(Some(128)), activations(Some(512)));
+    assert!(short > 0.4 * long && short < 0.75 * long, "the encoder's half stays: {short} {long}");
+    let unsaid = with(None).per_gpu.required;
+    assert!(
+        unsaid.low < with(Some(128)).per_gpu.required.likely && unsaid.high > with(Some(256)).per_gpu.required.likely
+    );
+}
+
+#[test]
+fn draft_layers_are_trained_where_declared() {
+    let mut model = llama3_8b();
+    model.mtp = vec![crate::estimate::model::LayerGroup { count: 1, ..model.layers.first().unwrap().clone() }];
+    let with = |layers| {
+        let mut workload = workload(model.clone(), 1, 4096);
+        workload.training.trainer = Some("megatron-lm".to_owned());
+        workload.training.checkpointing = Some(Checkpointing::Full);
+        workload.training.mtp_layers = layers;
+        run(&workload)
+    };
+    let states = |estimate: &Estimate| estimate.training.as_ref().unwrap().parameters_bytes.as_f64();
+    let layer: f64 = model.mtp.iter().flat_map(|group| &group.tensors).map(|tensor| tensor.parameters() as f64).sum();
+    let (with_it, without) = (with(Some(1)), with(Some(0)));
+    assert!((states(&with_it) - states(&without) - 2.0 * layer).abs() < 16.0);
+    assert!(with_it.per_gpu.required.likely > without.per_gpu.required.likely);
+    let unsaid = with(None).per_gpu.required;
+    assert_eq!(unsaid.likely, without.per_gpu.required.likely);
+    assert_eq!(unsaid.high, with_it.per_gpu.required.high);
 }
 
 #[test]

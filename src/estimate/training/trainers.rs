@@ -1,5 +1,7 @@
 //! Habits of trainers that no setting tells, by trainer. Data: a row a trainer, the first matching prefix counts.
 
+use crate::estimate::workload::{Sharding, Training};
+
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent habits of a trainer")]
@@ -12,8 +14,8 @@ pub(super) struct Habits {
     pub(super) native_norms: bool,
     /// FSDP reduces gradients only after the last accumulated micro-batch (`no_sync`): they are whole until then.
     pub(super) defers_reduction: bool,
-    /// A tied head is stored and loaded as a matrix of its own.
-    pub(super) untied_head: bool,
+    /// A tied head is stored and loaded as a matrix of its own: surely, usually, or for some models only.
+    pub(super) untied_head: [bool; 3],
     /// Samples are packed or cut to one length, so that every step allocates the same sizes.
     pub(super) fixed_lengths: bool,
     /// The training loop holds the logits while the loss, outside of the model, makes its copies.
@@ -32,6 +34,10 @@ pub(super) struct Habits {
     pub(super) gathers_whole: bool,
     /// Quantized products keep their inputs for backward.
     pub(super) keeps_quantized_inputs: bool,
+    /// Which kernels run is known: fused ones where they are declared (in Megatron always), else PyTorch's own.
+    pub(super) known_kernels: bool,
+    /// A loss that was not declared is the plain one.
+    pub(super) known_loss: bool,
 }
 
 /// transformers, PEFT and what builds on them; also assumed of unknown trainers.
@@ -42,7 +48,7 @@ const TRANSFORMERS: Habits = Habits {
     held_logits: false,
     fixed_lengths: false,
     defers_reduction: true,
-    untied_head: false,
+    untied_head: [false; 3],
     megatron: false,
     upcast_unquantized: true,
     foreach: false,
@@ -50,6 +56,8 @@ const TRANSFORMERS: Habits = Habits {
     cached: 0.0,
     gathers_whole: false,
     keeps_quantized_inputs: false,
+    known_kernels: false,
+    known_loss: false,
 };
 /// Trainers that own their models and wrap them themselves.
 const NATIVE: Habits = Habits {
@@ -59,7 +67,7 @@ const NATIVE: Habits = Habits {
     held_logits: true,
     fixed_lengths: true,
     defers_reduction: false,
-    untied_head: false,
+    untied_head: [false; 3],
     megatron: false,
     upcast_unquantized: false,
     foreach: false,
@@ -67,36 +75,69 @@ const NATIVE: Habits = Habits {
     cached: 0.0,
     gathers_whole: false,
     keeps_quantized_inputs: false,
+    known_kernels: true,
+    known_loss: false,
 };
 
 /// Measured with its own default `adamw_torch`: ten bytes a parameter in bf16; 18 bytes a logit; and nearly twice
 /// what is allocated at work stays reserved, until the device is full.
-const SWIFT: Habits = Habits { foreach: true, shifted_logits: true, cached: 1.05, ..TRANSFORMERS };
+const SWIFT: Habits =
+    Habits { foreach: true, shifted_logits: true, cached: 1.4, known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
 /// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states.
-const LITGPT: Habits =
-    Habits { untied_head: true, defers_reduction: true, gathers_whole: true, keeps_quantized_inputs: true, ..NATIVE };
+const LITGPT: Habits = Habits {
+    untied_head: [true; 3],
+    defers_reduction: true,
+    gathers_whole: true,
+    keeps_quantized_inputs: true,
+    ..NATIVE
+};
 
-const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, ..NATIVE };
+const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, known_loss: true, ..NATIVE };
 
 const TRAINERS: &[(&str, Habits)] = &[
-    ("torchtitan", Habits { recomputed_chunks: true, ..NATIVE }),
+    ("torchtitan", Habits { recomputed_chunks: true, untied_head: [false, true, true], ..NATIVE }),
     ("torchtune", NATIVE),
     ("litgpt", LITGPT),
+    ("megatron-swift", Habits { fixed_lengths: false, ..MEGATRON }),
     ("megatron", MEGATRON),
     ("ms-swift", SWIFT),
     ("swift", SWIFT),
     ("nemo", MEGATRON),
-    ("fsdp_qlora", Habits { upcast_unquantized: false, shifted_logits: true, ..TRANSFORMERS }),
+    (
+        "fsdp_qlora",
+        Habits {
+            upcast_unquantized: false,
+            shifted_logits: true,
+            known_kernels: true,
+            known_loss: true,
+            ..TRANSFORMERS
+        },
+    ),
     ("unsloth", Habits { recomputed_chunks: true, upcast_unquantized: false, ..TRANSFORMERS }),
+    ("hf trainer", Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS }),
     ("trl", Habits { recomputed_chunks: true, ..TRANSFORMERS }),
 ];
 
 impl Habits {
-    /// The habits of a trainer by its name; of transformers when it is not known.
-    pub(super) fn of(trainer: Option<&str>) -> Self {
-        let name = trainer.unwrap_or_default().trim().to_ascii_lowercase();
+    /// The habits of the trainer that was named, or that settings suggest.
+    pub(super) fn of(training: &Training) -> Self {
+        let Some(trainer) = training.trainer.as_deref() else { return Self::suggested(training) };
+        let name = trainer.trim().to_ascii_lowercase();
         TRAINERS.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(TRANSFORMERS, |(_, habits)| *habits)
+    }
+}
+
+impl Habits {
+    /// Megatron's optimizer is Megatron's; whole models are sharded by FSDP in trainers that own them; all else is done
+    /// with transformers.
+    fn suggested(training: &Training) -> Self {
+        let suggested = match training.sharding {
+            Some(Sharding::Megatron) => MEGATRON,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => NATIVE,
+            _ => TRANSFORMERS,
+        };
+        Self { known_kernels: false, known_loss: false, ..suggested }
     }
 }
 
@@ -104,11 +145,23 @@ impl Habits {
 mod tests {
     use super::*;
 
+    fn habits(trainer: Option<&str>, sharding: Option<Sharding>) -> Habits {
+        Habits::of(&Training { trainer: trainer.map(str::to_owned), sharding, ..Training::default() })
+    }
+
     #[test]
     fn trainers_are_found_by_prefix_and_unknown_ones_are_transformers() {
-        assert!(Habits::of(Some("torchtitan 0.2")).root_apart);
-        assert!(Habits::of(Some("Megatron-Bridge")).recomputed_chunks);
-        assert_eq!(Habits::of(None), TRANSFORMERS);
-        assert_eq!(Habits::of(Some("my-script")), TRANSFORMERS);
+        assert!(habits(Some("torchtitan 0.2"), None).root_apart);
+        assert!(habits(Some("Megatron-Bridge"), None).recomputed_chunks);
+        assert_eq!(habits(Some("my-script"), None), TRANSFORMERS);
+    }
+
+    #[test]
+    fn an_unnamed_trainer_is_what_the_sharding_suggests() {
+        assert_eq!(habits(None, None), TRANSFORMERS);
+        assert_eq!(habits(None, Some(Sharding::Zero3)), TRANSFORMERS);
+        assert!(habits(None, Some(Sharding::Megatron)).megatron);
+        assert!(habits(None, Some(Sharding::Fsdp)).root_apart);
+        assert!(!habits(None, Some(Sharding::Fsdp)).known_kernels, "suggested is not known");
     }
 }

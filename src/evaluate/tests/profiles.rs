@@ -101,7 +101,7 @@ fn a_known_checkpoint_size_takes_the_place_of_the_derived_one() {
         let specs = [json!({"aliases": ["acme/llm"], "config": config(), "checkpointBytes": bytes})];
         let report = judge_with(&specs, &serving("vramguard.io/model", "acme/llm"), L40S);
         let terms = report.estimate.unwrap().terms;
-        terms.iter().find(|term| term.name == crate::estimate::TermName::Weights).unwrap().bytes.likely.gib()
+        terms.iter().find(|term| term.name == TermName::Weights).unwrap().bytes.likely.gib()
     };
     assert!(
         (with("11Gi") - 11.0).abs() < 0.1 && (with("14Gi") - 14.0).abs() < 0.1,

@@ -257,7 +257,7 @@ fn stored(
 ) -> f64 {
     let quantization = model.quantization.as_ref().or(named);
     let parallelism = Parallelism { tensor, expert, ..Parallelism::default() };
-    let storage = Storage { dtype, quantization, parallelism, fused: true };
+    let storage = Storage { dtype, quantization, parallelism, attention_data: 1, fused: true };
     let stages = stages(model, pipeline, None).unwrap();
     stages.iter().map(|stage| storage.stage(model, stage)).max().unwrap().gib()
 }
@@ -324,4 +324,26 @@ fn mixed_precision_is_narrow_where_the_weights_are() {
     let mixed = stored(&find("nvidia/Qwen3.6-27B-NVFP4"), DType::Bf16, None, (1, 1, 1));
     let plain = stored(&find("Qwen/Qwen3.5-27B"), DType::Bf16, None, (1, 1, 1));
     assert!((0.3..0.55).contains(&(mixed / plain)), "{mixed:.2} of {plain:.2}");
+}
+
+#[test]
+fn quantized_variants_resolve_to_their_base() {
+    for (name, quantization) in [
+        ("Qwen/Qwen3-8B-AWQ", "awq"),
+        ("Qwen/Qwen3-8B-GPTQ-Int4", "gptq"),
+        ("someone/Qwen3-8B-Int4-GPTQ", "gptq"),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16", "int4"),
+        ("neuralmagic/Qwen3-8B.w8a8", "int8"),
+        ("RedHatAI/Qwen3-8B-FP8-dynamic", "fp8"),
+        ("nvidia/Llama-3.1-8B-Instruct-FP4", "nvfp4"),
+        ("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit", "nf4"),
+        ("mlx-community/Qwen3-8B-4bit", "int4"),
+        ("lmstudio-community/Qwen3-8B-GGUF", "q4_k_m"),
+        ("bartowski/Qwen3-8B-GGUF:Q8_0", "q8_0"),
+        ("someone/Qwen3-8B-GPTQ-W4A16", "gptq"),
+    ] {
+        let model = Catalog::embedded().find(name).unwrap();
+        assert_eq!(model.quantization.as_ref().map(|found| found.name.as_str()), Some(quantization), "{name}");
+    }
+    assert!(Catalog::embedded().find("meta/llama-3.1-8b-instruct").unwrap().quantization.is_none());
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::estimate::model::checkpoint::attach;
+use crate::estimate::model::checkpoint::{CheckpointBytes, attach};
 use crate::estimate::model::{Model, hf_config, safetensors};
 use cache::{Cached, DiskCache};
 use client::Client;
@@ -125,7 +125,7 @@ impl Hub {
             && let Ok(facts) = safetensors::read_index(&index)
             && attach(&mut model, &facts).is_ok()
         {
-            found.checkpoint_bytes = model.checkpoint_bytes;
+            found.checkpoint_bytes = model.checkpoint_bytes.map(|known| known.total);
         }
         Ok(found)
     }
@@ -134,7 +134,8 @@ impl Hub {
 impl Cached {
     fn model(&self, name: &RepoName) -> Result<Model, HubError> {
         let model = hf_config::read(&name.to_string(), &self.config)?;
-        Ok(Model { checkpoint_bytes: self.checkpoint_bytes, ..model })
+        let checkpoint_bytes = self.checkpoint_bytes.map(|total| CheckpointBytes { total, classes: None });
+        Ok(Model { checkpoint_bytes, ..model })
     }
 }
 

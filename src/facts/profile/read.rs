@@ -9,7 +9,7 @@ use super::spec::{Amount, MeasuredSpec, ModelProfileSpec};
 use super::{CLUSTER_KIND, GROUP, KIND, Profile, ProfileFacts};
 use crate::estimate::Bytes;
 use crate::estimate::measured::Measured;
-use crate::estimate::model::checkpoint::{CheckpointFacts, attach};
+use crate::estimate::model::checkpoint::attach_total;
 use crate::estimate::model::{Model, Quantization, hf_config};
 use crate::estimate::workload::{ModelFacts, Shape};
 use crate::spec::numbers;
@@ -67,8 +67,7 @@ fn known(name: &str, config: &Value, spec: &ModelProfileSpec) -> Result<ProfileF
     }
     if let Some(amount) = &spec.checkpoint_bytes {
         let bytes = memory("spec.checkpointBytes", amount)?.0;
-        attach(&mut model, &CheckpointFacts { bytes, ..CheckpointFacts::default() })
-            .map_err(|error| format!("spec.checkpointBytes: {error}"))?;
+        attach_total(&mut model, bytes).map_err(|error| format!("spec.checkpointBytes: {error}"))?;
     }
     model.measured = spec.measured.as_ref().map(|measured| read_measured(&model, measured)).transpose()?;
     Ok(ProfileFacts { model: ModelFacts::Known(Arc::new(model)), quantization: None })

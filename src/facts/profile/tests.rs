@@ -29,7 +29,7 @@ fn a_config_with_a_quantization_a_size_and_a_measurement_is_read() {
     let facts = profile(Some("team"), "llm", &spec).facts.clone().unwrap();
     let ModelFacts::Known(model) = facts.model else { panic!("{facts:?}") };
     assert_eq!(model.quantization.as_ref().unwrap().name, "awq");
-    assert_eq!(model.checkpoint_bytes, Some(3700 << 20));
+    assert_eq!(model.checkpoint_bytes.map(|known| known.total), Some(3700 << 20));
     let measured = model.measured.unwrap();
     assert_eq!((measured.required, measured.gpus, measured.batch_size), (Bytes(9 << 30), 1, 1));
 }

@@ -25,20 +25,15 @@ impl<'a> Image<'a> {
     }
 
     /// Whether the repository ends in these components, whatever the registry or mirror before them. A `*` at the end
-    /// of the pattern matches any rest of the last component.
+    /// of a component matches any rest of it.
     pub(super) fn is(&self, pattern: &str) -> bool {
-        let matches = |repository: &str, pattern: &str| {
-            repository.strip_suffix(pattern).is_some_and(|before| before.is_empty() || before.ends_with('/'))
-        };
-        match pattern.strip_suffix('*') {
-            None => matches(self.repository, pattern),
-            Some(prefix) => {
-                let depth = prefix.matches('/').count() + 1;
-                let start = self.repository.rmatch_indices('/').nth(depth - 1).map_or(0, |(at, _)| at + 1);
-                let tail = self.repository.get(start..).unwrap_or("");
-                tail.matches('/').count() + 1 == depth && tail.starts_with(prefix)
-            }
-        }
+        let mut components = self.repository.rsplit('/');
+        pattern.rsplit('/').all(|wanted| {
+            components.next().is_some_and(|found| match wanted.strip_suffix('*') {
+                Some(prefix) => found.starts_with(prefix),
+                None => found == wanted,
+            })
+        })
     }
 }
 
@@ -73,6 +68,8 @@ mod tests {
         assert!(!is("r.io/myvllm-openai", "vllm-openai"));
         assert!(is("ghcr.io/llm-d/llm-d-cuda:v0.3", "llm-d/llm-d*"));
         assert!(!is("ghcr.io/other/x/llm-d-cuda", "llm-d/llm-d*"));
+        assert!(is("nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8", "nim/*/*"));
+        assert!(!is("nvcr.io/nim/meta", "nim/*/*"));
     }
 
     proptest! {

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::table::{Effect, Flag, ImageRule, Program, Reader, flag};
-use super::values::kv_dtype;
+use super::values::{kv_dtype, slots};
 use crate::spec::fields::QUANTIZATIONS;
+use crate::spec::numbers::shown;
 
 /// Quantization that `-hf user/model` loads when none is named.
 const DEFAULT_QUANTIZATION: &str = "q4_k_m";
@@ -15,28 +16,40 @@ const FLAGS: &[Flag] = &[
     flag(&["--hf-file", "-hff"], Effect::Call(quantization_of)),
     flag(&["--model-url", "-mu"], Effect::Call(file)),
     flag(&["--ctx-size", "-c"], Effect::Map("contextLength", context)),
-    flag(&["--parallel", "-np"], Effect::Map("batchSize", slots)),
+    flag(&["--parallel", "-np"], Effect::Call(slots)),
     flag(&["--cache-type-k", "-ctk"], Effect::Map("kvCacheDtype", kv_dtype)),
     flag(&["--cache-type-v", "-ctv"], Effect::Keep),
-    flag(&["--gpu-layers", "--n-gpu-layers", "-ngl"], Effect::Call(gpu_layers)),
-    flag(&["--ubatch-size", "-ub"], Effect::Set("engine.maxNumBatchedTokens")),
+    flag(&["--gpu-layers", "--n-gpu-layers", "-ngl"], Effect::Map("engine.gpuLayers", gpu_layers)),
+    flag(&["--ubatch-size", "-ub"], Effect::Set("engine.ubatch")),
+    flag(&["--fit", "-fit"], Effect::Map("engine.fit", on_off)),
+    flag(&["--swa-full"], Effect::Switch("engine.fullWindowCache")),
     flag(&["--model-draft", "-md"], Effect::Unread("the draft model's memory is not estimated")),
     flag(&["--mmproj", "-mm"], Effect::Unread("the projector's memory is not estimated")),
     flag(&["--lora"], Effect::Unread("adapters are not estimated")),
     flag(
-        &["--override-tensor", "-ot", "--n-cpu-moe", "-ncmoe"],
-        Effect::Call(|r, _| r.unknown("engine.cpuOffload", "weights stay on the host")),
+        &["--override-tensor", "-ot", "--n-cpu-moe", "-ncmoe", "--device", "-dev"],
+        Effect::Call(|reader, _| on_host(reader)),
     ),
-    flag(
-        &["--cpu-moe", "-cmoe", "--no-kv-offload", "-nkvo"],
-        Effect::UnreadSwitch("part of the memory stays on the host"),
-    ),
+    flag(&["--cpu-moe", "-cmoe", "--no-kv-offload", "-nkvo"], Effect::KeepSwitch),
+    flag(&["--rpc"], Effect::Unread("other hosts take part of the model")),
     flag(
         &["--host", "--port", "--threads", "-t", "--batch-size", "-b", "--split-mode", "-sm", "--alias", "-a"],
         Effect::Skip,
     ),
     flag(
-        &["--tensor-split", "-ts", "--main-gpu", "-mg", "--flash-attn", "-fa", "--fit", "--chat-template"],
+        &[
+            "--tensor-split",
+            "-ts",
+            "--main-gpu",
+            "-mg",
+            "--flash-attn",
+            "-fa",
+            "--chat-template",
+            "--fit-target",
+            "-fitt",
+            "--fit-ctx",
+            "-fitc",
+        ],
         Effect::Skip,
     ),
 ];
@@ -45,9 +58,25 @@ const ENV: &[Flag] = &[
     flag(&["LLAMA_ARG_MODEL"], Effect::Call(file)),
     flag(&["LLAMA_ARG_HF_REPO"], Effect::Call(repository)),
     flag(&["LLAMA_ARG_CTX_SIZE"], Effect::Map("contextLength", context)),
-    flag(&["LLAMA_ARG_N_PARALLEL"], Effect::Map("batchSize", slots)),
-    flag(&["LLAMA_ARG_N_GPU_LAYERS"], Effect::Call(gpu_layers)),
+    flag(&["LLAMA_ARG_N_PARALLEL"], Effect::Call(slots)),
+    flag(&["LLAMA_ARG_HF_FILE"], Effect::Call(quantization_of)),
+    flag(&["LLAMA_ARG_MODEL_URL"], Effect::Call(file)),
+    flag(&["LLAMA_ARG_N_GPU_LAYERS"], Effect::Map("engine.gpuLayers", gpu_layers)),
     flag(&["LLAMA_ARG_CACHE_TYPE_K"], Effect::Map("kvCacheDtype", kv_dtype)),
+    flag(&["LLAMA_ARG_UBATCH"], Effect::Set("engine.ubatch")),
+    flag(&["LLAMA_ARG_FIT"], Effect::Map("engine.fit", on_off)),
+    flag(&["LLAMA_ARG_SWA_FULL"], Effect::Set("engine.fullWindowCache")),
+    flag(&["LLAMA_ARG_MMPROJ"], Effect::Unread("the projector's memory is not estimated")),
+    flag(
+        &[
+            "LLAMA_ARG_OVERRIDE_TENSOR",
+            "LLAMA_ARG_CPU_MOE",
+            "LLAMA_ARG_N_CPU_MOE",
+            "LLAMA_ARG_NO_KV_OFFLOAD",
+            "LLAMA_ARG_DEVICE",
+        ],
+        Effect::Call(|reader, _| on_host(reader)),
+    ),
 ];
 
 /// The server.
@@ -57,6 +86,7 @@ pub(super) const PROGRAM: Program = Program {
     starts: &[&["llama-server"]],
     positional: None,
     flags: FLAGS,
+    wraps: None,
     switches: &[
         "--jinja",
         "--metrics",
@@ -74,7 +104,11 @@ pub(super) const PROGRAM: Program = Program {
         ImageRule { repository: "ggerganov/llama.cpp", entrypoint: true, versioned: false },
         ImageRule { repository: "llama.cpp", entrypoint: true, versioned: false },
     ],
-    finish: |_| {},
+    finish: |reader| {
+        if reader.on("--cpu-moe") {
+            on_host(reader);
+        }
+    },
 };
 
 fn file(reader: &mut Reader<'_>, path: &str) {
@@ -104,17 +138,21 @@ fn context(text: &str) -> Result<Value, String> {
     Ok(if text.trim() == "0" { Value::Null } else { Value::from(text) })
 }
 
-/// -1 lets the server choose.
-#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
-fn slots(text: &str) -> Result<Value, String> {
-    Ok(if text.trim() == "-1" { Value::Null } else { Value::from(text) })
+/// Part of the weights or of the cache stays on the host.
+fn on_host(reader: &mut Reader<'_>) {
+    reader.doubt("engine.cpuOffload", "part of the weights or of the cache stays on the host");
 }
 
-/// Every layer, unless the number may be smaller than the model has.
-fn gpu_layers(reader: &mut Reader<'_>, text: &str) {
-    let all =
-        matches!(text.trim(), "auto" | "all" | "-1") || text.trim().parse::<u64>().is_ok_and(|layers| layers >= 99);
-    if !all {
-        reader.unknown("engine.cpuOffload", "layers beyond these stay on the host");
+fn on_off(text: &str) -> Result<Value, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "on" | "1" | "true" | "enabled" => Ok(Value::from(true)),
+        "off" | "0" | "false" | "disabled" => Ok(Value::from(false)),
+        _ => Err(format!("`{}` is neither on nor off", shown(text))),
     }
+}
+
+/// `auto` and -1 let the server choose.
+#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
+fn gpu_layers(text: &str) -> Result<Value, String> {
+    Ok(if matches!(text.trim(), "auto" | "-1") { Value::Null } else { Value::from(text.trim()) })
 }

@@ -14,6 +14,7 @@ mod trainers;
 mod trtllm;
 mod values;
 mod vllm;
+mod wrappers;
 
 use serde_json::Value;
 
@@ -33,6 +34,10 @@ const PROGRAMS: &[&Program] = &[
     &trtllm::PROGRAM,
     &llamacpp::PROGRAM,
     &ollama::PROGRAM,
+    &wrappers::KSERVE,
+    &wrappers::NIM,
+    &wrappers::DJL,
+    &wrappers::RUNPOD,
     &trainers::LAUNCHED,
     &trainers::TORCHTUNE,
 ];
@@ -96,7 +101,7 @@ fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
     if let Some(((program, start, arguments), command)) = runs.next() {
         name(program, Origin::Argument, draft);
         version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
-        Reader::new(draft, program, start).read(arguments, &command.env);
+        Reader::new(draft, program, start).of_image(&image).read(arguments, &command.env);
         if runs.any(|(_, other)| other.words != command.words) {
             // Which of them runs, or whether all do, is decided when the script runs.
             draft.out.unread.push("the container's script holds more than one engine or trainer command".to_owned());
@@ -126,9 +131,9 @@ fn by_image(
     if rule.entrypoint && container.command.is_empty() {
         let words = commands.first().map_or(&[][..], |command| command.words.as_slice());
         let words = words.strip_prefix(&["serve".to_owned()][..]).unwrap_or(words);
-        return Reader::new(draft, program, &[]).read(words, env);
+        return Reader::new(draft, program, &[]).of_image(image).read(words, env);
     }
-    Reader::new(draft, program, &[]).read(&[], env);
+    Reader::new(draft, program, &[]).of_image(image).read(&[], env);
     let command = container.command.iter().chain(&container.args).next().map_or("the entry point", String::as_str);
     draft.out.unread.push(format!("`{}` runs {} with arguments that are not seen here", shown(command), program.name));
     draft.out.unknown_fields.insert("arguments");

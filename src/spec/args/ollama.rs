@@ -1,11 +1,20 @@
 //! Ollama: only variables; the model comes with each request.
 
 use super::table::{Effect, Flag, ImageRule, Program, flag};
-use super::values::kv_dtype;
+use super::values::{kv_dtype, slots};
 
 const ENV: &[Flag] = &[
     flag(&["OLLAMA_CONTEXT_LENGTH"], Effect::Set("contextLength")),
-    flag(&["OLLAMA_NUM_PARALLEL"], Effect::Set("batchSize")),
+    flag(&["OLLAMA_NUM_PARALLEL"], Effect::Call(slots)),
+    // Several models at once, each as large as the one that is named.
+    flag(
+        &["OLLAMA_MAX_LOADED_MODELS"],
+        Effect::Call(|reader, n| {
+            if !matches!(n.trim(), "0" | "1") {
+                reader.unread("several models may be loaded at once; one is estimated");
+            }
+        }),
+    ),
     flag(&["OLLAMA_KV_CACHE_TYPE"], Effect::Map("kvCacheDtype", kv_dtype)),
 ];
 
@@ -16,6 +25,7 @@ pub(super) const PROGRAM: Program = Program {
     starts: &[&["ollama", "serve"]],
     positional: None,
     flags: &[],
+    wraps: None,
     switches: &[],
     env: ENV,
     images: &[ImageRule { repository: "ollama", entrypoint: true, versioned: true }],

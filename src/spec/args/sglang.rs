@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, several_nodes};
-use super::values::{gib, kv_dtype, model_dtype, quantization};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, as_flags, flag, several_nodes};
+use super::values::{gib, graph_batch, kv_dtype, model_dtype, most, quantization};
 
 const FLAGS: &[Flag] = &[
     flag(&["--model-path", "--model"], Effect::Set("model")),
@@ -12,10 +12,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--quantization"], Effect::Map("quantization", quantization)),
     flag(&["--kv-cache-dtype"], Effect::Map("kvCacheDtype", kv_dtype)),
     flag(&["--mem-fraction-static"], Effect::Set("engine.memoryFraction")),
-    flag(
-        &["--max-total-tokens"],
-        Effect::Call(|reader, _| reader.unknown("engine.kvCacheMemory", "the cache's size is set by hand in tokens")),
-    ),
+    flag(&["--max-total-tokens"], Effect::Set("engine.maxTotalTokens")),
     flag(&["--max-running-requests"], Effect::Set("engine.maxNumSeqs")),
     flag(&["--chunked-prefill-size"], Effect::Map("engine.maxNumBatchedTokens", chunk)),
     flag(&["--page-size"], Effect::Set("engine.blockSize")),
@@ -25,6 +22,16 @@ const FLAGS: &[Flag] = &[
     flag(&["--enable-dp-attention"], Effect::KeepSwitch),
     flag(&["--expert-parallel-size", "--ep-size", "--ep"], Effect::Set("parallelism.expert")),
     flag(&["--disable-cuda-graph"], Effect::Switch("engine.enforceEager")),
+    flag(&["--cuda-graph-max-bs"], Effect::Map("engine.graphBatch", graph_batch)),
+    flag(&["--cuda-graph-bs"], Effect::KeepMany),
+    flag(&["--disable-hybrid-swa-memory"], Effect::Switch("engine.fullWindowCache")),
+    flag(&["--swa-full-tokens-ratio"], Effect::Set("engine.windowPoolRatio")),
+    flag(&["--mamba-full-memory-ratio"], Effect::Set("engine.statePoolRatio")),
+    flag(&["--max-mamba-cache-size"], Effect::Set("engine.stateSlots")),
+    flag(
+        &["--mamba-ssm-dtype", "--torchao-config", "--prefill-max-requests"],
+        Effect::Unread("its effect on memory is not modelled"),
+    ),
     flag(&["--cpu-offload-gb"], Effect::Map("engine.cpuOffload", gib)),
     flag(&["--enable-lora"], Effect::KeepSwitch),
     flag(&["--lora-paths"], Effect::SkipMany),
@@ -36,10 +43,10 @@ const FLAGS: &[Flag] = &[
         Effect::Unread("the draft model's memory is not estimated"),
     ),
     flag(&["--nnodes"], Effect::Keep),
-    flag(&["--config"], Effect::Call(|reader, _| doubt(reader, "arguments", "arguments in a file are not read"))),
+    flag(&["--config"], Effect::File(as_flags, Weight::Weaker)),
     flag(
         &["--json-model-override-args"],
-        Effect::Call(|reader, _| doubt(reader, "model", "changes the model's config in ways that are not read")),
+        Effect::Call(|reader, _| reader.doubt("model", "changes the model's config in ways that are not read")),
     ),
     flag(
         &["--host", "--port", "--tokenizer-path", "--served-model-name", "--api-key", "--chat-template"],
@@ -50,12 +57,8 @@ const FLAGS: &[Flag] = &[
         &["--tool-call-parser", "--reasoning-parser", "--schedule-policy", "--max-prefill-tokens", "--log-level"],
         Effect::Skip,
     ),
-    flag(
-        &["--cuda-graph-max-bs", "--swa-full-tokens-ratio", "--mamba-full-memory-ratio", "--download-dir"],
-        Effect::Skip,
-    ),
+    flag(&["--download-dir", "--prefill-attention-backend", "--decode-attention-backend"], Effect::Skip),
     flag(&["--speculative-num-steps", "--speculative-eagle-topk", "--speculative-num-draft-tokens"], Effect::Skip),
-    flag(&["--cuda-graph-bs"], Effect::SkipMany),
 ];
 
 /// SGLang's server.
@@ -65,6 +68,7 @@ pub(super) const PROGRAM: Program = Program {
     starts: &[&["-m", "sglang.launch_server"], &["sglang", "serve"], &["-m", "dynamo.sglang"]],
     positional: None,
     flags: FLAGS,
+    wraps: None,
     switches: &[
         "--trust-remote-code",
         "--enable-metrics",
@@ -75,12 +79,11 @@ pub(super) const PROGRAM: Program = Program {
         "--disable-custom-all-reduce",
         "--skip-tokenizer-init",
         "--enable-mixed-chunk",
-        "--disable-hybrid-swa-memory",
         "--enable-p2p-check",
         "--is-embedding",
         "--enable-two-batch-overlap",
     ],
-    env: &[],
+    env: &[flag(&["SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"], Effect::Set("engine.allowLongContext"))],
     images: &[
         ImageRule { repository: "lmsysorg/sglang", entrypoint: false, versioned: true },
         ImageRule { repository: "sgl-dev", entrypoint: false, versioned: false },
@@ -89,12 +92,6 @@ pub(super) const PROGRAM: Program = Program {
     ],
     finish,
 };
-
-/// Something unread that `field` may depend on.
-fn doubt(reader: &mut Reader<'_>, field: &'static str, why: &str) {
-    reader.unread(why);
-    reader.draft.out.unknown_fields.insert(field);
-}
 
 /// `-1` switches chunking off: one step then holds a whole prompt.
 fn chunk(text: &str) -> Result<Value, String> {
@@ -113,9 +110,15 @@ fn speculative(reader: &mut Reader<'_>, algorithm: &str) {
 /// With attention parallel over data, the data ranks are the tensor ranks.
 fn finish(reader: &mut Reader<'_>) {
     reader.draft.out.spans_pods |= several_nodes(reader);
+    if let Some(batch) = reader.kept.get("--cuda-graph-bs").and_then(|sizes| most(sizes)) {
+        reader.set("engine.graphBatch", &Value::from(batch));
+    }
     if let Some(ranks) = reader.kept.get("--data-parallel-size").cloned() {
         if reader.on("--enable-dp-attention") {
-            reader.unknown("parallelism.data", "data-parallel attention is not modelled");
+            match ranks.trim().parse::<u64>() {
+                Ok(ranks @ 1..=65_536) => reader.draft.out.engine.attention_data = ranks,
+                _ => reader.unknown("parallelism.data", "the ranks of data-parallel attention are not known"),
+            }
         } else {
             reader.set("parallelism.data", &Value::from(ranks));
         }

@@ -3,9 +3,9 @@
 //! What cannot be known (command substitution, a variable from a Secret, an unset variable that the image may set) stays
 //! in the word as a mark, so that only the setting that it belongs to becomes unknown.
 
-use std::collections::BTreeMap;
+mod env;
 
-use crate::spec::pod::Container;
+pub(super) use env::{Env, Var};
 
 /// Opens a mark; the text up to [`CLOSE`] is what was written. Private-use characters: no command line holds them.
 const OPEN: char = '\u{E000}';
@@ -39,93 +39,6 @@ pub(super) fn written(word: &str) -> String {
     word.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect()
 }
 
-/// What is known of a variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Var<'a> {
-    /// Its value.
-    Known(&'a str),
-    /// Set, or possibly set, to something that is not seen here.
-    Unknown,
-    /// Not set by the pod.
-    Unset,
-}
-
-/// The variables that a command sees.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Env {
-    /// Values; `None` where the value comes from elsewhere.
-    vars: BTreeMap<String, Option<String>>,
-    /// Whole ConfigMaps or Secrets are imported.
-    open: bool,
-    /// `$@`, `$1`...
-    positional: Vec<String>,
-}
-
-impl Env {
-    /// The container's own environment; values may refer to earlier ones.
-    pub(super) fn of(container: &Container) -> Self {
-        let mut env = Self { open: container.env_from, ..Self::default() };
-        for var in &container.env {
-            let value = match (&var.value, var.from_elsewhere) {
-                (_, true) => None,
-                (Some(value), false) => Some(env.expand(value)).filter(|value| is_known(value)),
-                (None, false) => Some(String::new()),
-            };
-            env.vars.insert(var.name.clone(), value);
-        }
-        env
-    }
-
-    /// What is known of a variable.
-    pub(super) fn get(&self, name: &str) -> Var<'_> {
-        match self.vars.get(name) {
-            Some(Some(value)) => Var::Known(value),
-            Some(None) => Var::Unknown,
-            None if self.open => Var::Unknown,
-            None => Var::Unset,
-        }
-    }
-
-    /// The name is not listed: it could only come from an imported ConfigMap or Secret.
-    pub(super) fn is_imported_only(&self, name: &str) -> bool {
-        !self.vars.contains_key(name)
-    }
-
-    /// Variables with a value that is seen here.
-    pub(super) fn known(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.vars.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
-    }
-
-    /// Kubernetes' own expansion: `$(NAME)`, `$$` for a dollar sign; a name that is not set stays as it is.
-    pub(super) fn expand(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            let (before, from) = rest.split_at(at);
-            out.push_str(before);
-            if let Some(after) = from.strip_prefix("$$") {
-                out.push('$');
-                rest = after;
-            } else if let Some((name, after)) = from.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
-                match self.get(name) {
-                    Var::Known(value) => out.push_str(value),
-                    Var::Unknown => out.push_str(&mark(&format!("$({name})"))),
-                    Var::Unset => out.extend(["$(", name, ")"]),
-                }
-                rest = after;
-            } else {
-                out.push('$');
-                rest = from.get(1..).unwrap_or_default();
-            }
-            if out.len() > MAX_VALUE.max(text.len()) {
-                return mark("a value that is too long");
-            }
-        }
-        out.push_str(rest);
-        out
-    }
-}
-
 /// The commands of a script, in order, and the environment after its assignments.
 ///
 /// # Errors
@@ -142,7 +55,7 @@ pub(super) fn script(text: &str, env: &Env, positional: &[String]) -> Result<(Ve
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts about the place in the script")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts about the place in the script")]
 struct Parser {
     chars: Vec<char>,
     at: usize,
@@ -158,6 +71,10 @@ struct Parser {
     heredocs: Vec<String>,
     /// The next word is the delimiter of a here-document.
     heredoc_next: bool,
+    /// The next word is the file that the output goes to.
+    output_next: bool,
+    /// Files that the line's commands write to.
+    outputs: Vec<String>,
     total: usize,
     /// Open `if`, `case`, `for`, `while` and `until`.
     blocks: usize,
@@ -187,7 +104,7 @@ impl Parser {
                 '#' if !self.begun => self.comment(),
                 '\n' => {
                     self.end_command();
-                    self.skip_heredocs();
+                    self.read_heredocs();
                 }
                 c if c.is_whitespace() => self.end_word(),
                 '&' if self.peek(0) == Some('>') => self.end_word(),
@@ -401,7 +318,8 @@ impl Parser {
 
     fn redirect(&mut self, first: char) {
         // `2>` names a descriptor, not a word.
-        if self.begun && !self.word.is_empty() && self.word.chars().all(|c| c.is_ascii_digit()) {
+        let numbered = self.begun && !self.word.is_empty() && self.word.chars().all(|c| c.is_ascii_digit());
+        if numbered {
             self.word.clear();
             self.begun = false;
         }
@@ -412,14 +330,20 @@ impl Parser {
             self.at += 1;
         }
         self.heredoc_next = operator == "<<";
+        self.output_next = operator == ">" && !numbered;
         if self.heredoc_next && self.peek(0) == Some('-') {
             self.at += 1;
         }
         self.redirected = true;
     }
 
-    fn skip_heredocs(&mut self) {
-        for delimiter in std::mem::take(&mut self.heredocs) {
+    /// Reads the bodies of the line's here-documents; the body of a single one is the text of the file it goes to.
+    fn read_heredocs(&mut self) {
+        let delimiters = std::mem::take(&mut self.heredocs);
+        let outputs = std::mem::take(&mut self.outputs);
+        let mut body = String::new();
+        for delimiter in &delimiters {
+            body.clear();
             while self.at < self.chars.len() {
                 let start = self.at;
                 while self.next().is_some_and(|c| c != '\n') {}
@@ -427,8 +351,20 @@ impl Parser {
                 if line.trim() == delimiter {
                     break;
                 }
+                body.push_str(&line);
             }
         }
+        if let ([_], [path]) = (delimiters.as_slice(), outputs.as_slice()) {
+            // Variables may be expanded in it.
+            let text = Some(body).filter(|text| !text.contains(['$', '`']));
+            self.write(path, text);
+        }
+    }
+
+    /// A file that is written under a condition, or twice, may hold anything.
+    fn write(&mut self, path: &str, text: Option<String>) {
+        let sure = self.blocks == 0 && !self.chained && !self.env.files.contains_key(path);
+        self.env.files.insert(path.to_owned(), text.filter(|text| sure && is_known(text) && text.len() <= MAX_VALUE));
     }
 
     fn end_word(&mut self) {
@@ -440,6 +376,8 @@ impl Parser {
         if std::mem::take(&mut self.redirected) {
             if std::mem::take(&mut self.heredoc_next) {
                 self.heredocs.push(word);
+            } else if std::mem::take(&mut self.output_next) {
+                self.outputs.push(word);
             }
             return;
         }
@@ -454,6 +392,7 @@ impl Parser {
         if words.is_empty() {
             return;
         }
+        self.echoed(&words);
         let grammar = self.grammar(&words);
         let export = words.get(grammar).is_some_and(|word| EXPORTS.contains(&word.as_str()));
         let before = grammar + usize::from(export);
@@ -468,6 +407,20 @@ impl Parser {
         if !export && !command.is_empty() {
             self.commands.push(command);
         }
+    }
+
+    /// `echo TEXT > FILE` and `printf TEXT > FILE`.
+    fn echoed(&mut self, words: &[String]) {
+        let Some(path) = self.outputs.pop_if(|_| self.heredocs.is_empty()) else { return };
+        let text = match words {
+            [command, text @ ..] if matches!(command.as_str(), "echo" | "printf") => {
+                let plain = text.iter().skip_while(|word| matches!(word.as_str(), "-e" | "-n" | "-ne" | "-en"));
+                Some(plain.cloned().collect::<Vec<_>>().join(" ").replace("\\n", "\n"))
+                    .filter(|text| !text.contains('%'))
+            }
+            _ => None,
+        };
+        self.write(&path, text);
     }
 
     /// Leading words of the shell's grammar, with the blocks that they open and close.

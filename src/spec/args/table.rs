@@ -1,9 +1,10 @@
 //! Command lines as data: a program has names, flags and variables; each flag says what it sets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::image::Image;
 use super::shell::{self, Env, Var};
 use crate::spec::declaration::Origin;
 use crate::spec::draft::{Draft, Source};
@@ -21,6 +22,8 @@ pub(super) struct Program {
     pub(super) positional: Option<&'static str>,
     /// Flags.
     pub(super) flags: &'static [Flag],
+    /// The program that it passes on every other flag to.
+    pub(super) wraps: Option<&'static Program>,
     /// Flags without value and without effect on memory.
     pub(super) switches: &'static [&'static str],
     /// Environment variables; as flags, without dashes.
@@ -69,6 +72,9 @@ pub(super) enum Effect {
     KeepSwitch,
     /// With or without `true` or `false` after it: kept for `finish` as `true` or `false`.
     KeepBool,
+    /// Its value is a file of further options, which win over flags where the function says so; a doubt where the file
+    /// is not seen.
+    File(fn(&mut Reader<'_>, &Value), Weight),
     /// Takes a value, has no effect.
     Skip,
     /// Takes any number of values, has no effect.
@@ -77,6 +83,27 @@ pub(super) enum Effect {
     Unread(&'static str),
     /// As `Unread`, without value.
     UnreadSwitch(&'static str),
+}
+
+/// Whether a file of options is stronger than flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// The file wins.
+    Stronger,
+    /// Flags win.
+    Weaker,
+}
+
+impl Program {
+    /// The row of a flag, of this program or of the one that it wraps.
+    fn row(&self, name: &str) -> Option<&'static Flag> {
+        let own = self.flags.iter().find(|flag| flag.names.contains(&name));
+        own.or_else(|| self.wraps?.row(name))
+    }
+
+    fn is_switch(&self, name: &str) -> bool {
+        self.switches.contains(&name) || self.wraps.is_some_and(|wrapped| wrapped.is_switch(name))
+    }
 }
 
 impl Effect {
@@ -106,6 +133,10 @@ pub(super) struct Reader<'a> {
     origin: Origin,
     /// Flag or variable that is being read.
     location: String,
+    /// What the command sees.
+    env: Env,
+    /// Repository of the container's image.
+    pub(super) image: String,
 }
 
 /// A flag as it was given.
@@ -129,18 +160,27 @@ impl<'a> Reader<'a> {
             bare: Vec::new(),
             origin: Origin::Argument,
             location: String::new(),
+            env: Env::default(),
+            image: String::new(),
         }
+    }
+
+    /// The same for a container of this image.
+    pub(super) fn of_image(self, image: &Image<'_>) -> Self {
+        Self { image: image.repository.to_owned(), ..self }
     }
 
     /// Reads arguments, then variables (which are weaker), then what follows from both.
     pub(super) fn read(&mut self, arguments: &[String], env: &Env) {
-        let given = self.arguments(arguments);
-        for given in last_of_each(given) {
-            self.location = given.name;
-            match given.value {
-                Some(value) => self.apply(given.flag, &value),
-                None => self.switch(given.flag, !given.negated),
-            }
+        self.env = env.clone();
+        let given = last_of_each(self.arguments(arguments));
+        let weight = |given: &Given| match given.flag.effect {
+            Effect::File(_, Weight::Stronger) => 0,
+            Effect::File(_, Weight::Weaker) => 2,
+            _ => 1,
+        };
+        for turn in 0..=2 {
+            self.take(given.iter().filter(|given| weight(given) == turn));
         }
         self.origin = Origin::Env;
         for flag in self.program.env {
@@ -162,6 +202,74 @@ impl<'a> Reader<'a> {
         // What follows from several flags together is said of the command, not of the last flag.
         format!("{} arguments", self.program.name).clone_into(&mut self.location);
         (self.program.finish)(self);
+    }
+
+    fn take<'g>(&mut self, given: impl Iterator<Item = &'g Given>) {
+        for given in given {
+            self.location.clone_from(&given.name);
+            match &given.value {
+                Some(value) => self.apply(given.flag, value),
+                None => self.switch(given.flag, !given.negated),
+            }
+        }
+    }
+
+    /// Reads the keys of a file of options as flags; what flags said before stands.
+    fn as_flags(&mut self, options: &Value) {
+        let mut words = Vec::new();
+        for (key, value) in options.as_object().into_iter().flatten() {
+            let name = format!("--{}", key.replace('_', "-"));
+            match value {
+                Value::Bool(true) => words.push(name),
+                Value::Bool(false) if key.starts_with("no") => {}
+                Value::Bool(false) => words.push(format!("--no-{}", key.replace('_', "-"))),
+                Value::Null => {}
+                Value::String(text) => words.push(format!("{name}={text}")),
+                Value::Array(items) => {
+                    words.push(name);
+                    words
+                        .extend(items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)));
+                }
+                other => words.push(format!("{name}={other}")),
+            }
+        }
+        let given = last_of_each(self.arguments(&words));
+        self.take(given.iter().filter(|given| !matches!(given.flag.effect, Effect::File(..))));
+    }
+
+    /// Reads further arguments that a variable holds; what was said before stands.
+    pub(super) fn more(&mut self, text: &str) {
+        let Ok((commands, _)) = shell::script(text, &self.env.clone(), &[]) else {
+            return self.doubt("arguments", "further arguments cannot be read");
+        };
+        for words in commands {
+            let given = last_of_each(self.arguments(&words));
+            self.take(given.iter());
+        }
+    }
+
+    /// Sets a field that nothing has set to what the program does by itself.
+    pub(super) fn default(&mut self, path: &str, value: &Value) {
+        if self.draft.is_free(path) {
+            let location = self.location.clone();
+            let source = Source { origin: Origin::Inferred, location: &location };
+            let _ = self.draft.set_path(path, value, source);
+        }
+    }
+
+    /// Applies the options of a file that the command's script wrote.
+    fn file(&mut self, path: &str, read: fn(&mut Reader<'_>, &Value)) {
+        let options = self.env.file(path.trim()).map(crate::spec::yaml::value);
+        match options {
+            Some(Ok(options)) if options.is_object() => read(self, &options),
+            _ => self.doubt("arguments", "options in a file are not seen here"),
+        }
+    }
+
+    /// Something unread that a field may depend on.
+    pub(super) fn doubt(&mut self, field: &'static str, why: &str) {
+        self.unread(why);
+        self.draft.out.unknown_fields.insert(field);
     }
 
     /// Sets a field; an argument that cannot be read makes the field unknown, since the program may know better.
@@ -211,6 +319,7 @@ impl<'a> Reader<'a> {
                 Err(why) => self.unknown(path, &why),
             },
             (Effect::Call(call), None) => call(self, value),
+            (Effect::File(read, _), None) => self.file(value, read),
             (Effect::Keep | Effect::KeepMany | Effect::KeepSwitch | Effect::KeepBool, None) => {
                 self.keep(flag, value.trim().to_owned());
             }
@@ -229,7 +338,7 @@ impl<'a> Reader<'a> {
 
     fn keep(&mut self, flag: &Flag, value: String) {
         if let Some(name) = flag.names.first() {
-            self.kept.insert(name, value);
+            self.kept.entry(name).or_insert(value);
         }
     }
 
@@ -289,7 +398,7 @@ impl<'a> Reader<'a> {
 
     fn is_plain_switch(&self, word: &str) -> bool {
         let name = word.replace('_', "-");
-        word.contains('=') || name.starts_with("--no-") || self.program.switches.contains(&name.as_str())
+        word.contains('=') || name.starts_with("--no-") || self.program.is_switch(&name)
     }
 
     /// The table's row for a word: `--name`, `--name=value`, `--name.key=value`, `--no-name`, `_` for `-`.
@@ -299,7 +408,7 @@ impl<'a> Reader<'a> {
             None => (word, None),
         };
         let name = written.replace('_', "-");
-        let row = |name: &str| self.program.flags.iter().find(|flag| flag.names.contains(&name));
+        let row = |name: &str| self.program.row(name);
         let given = |flag, negated, value| Some(Given { flag, name: written.to_owned(), value, negated });
         if let Some(flag) = row(&name) {
             let switch = !flag.effect.takes_value();
@@ -311,11 +420,20 @@ impl<'a> Reader<'a> {
         if let Some(flag) = name.strip_prefix("--no-").and_then(|rest| row(&format!("--{rest}"))) {
             return given(flag, true, None).filter(|_| !flag.effect.takes_value());
         }
-        let base = name.split_once('.').map(|(base, _)| base)?;
-        row(base)
-            .filter(|flag| matches!(flag.effect, Effect::Skip | Effect::Unread(_)))
-            .and_then(|flag| given(flag, false, value))
+        let (base, keys) = name.split_once('.')?;
+        let flag = row(base)?;
+        match flag.effect {
+            Effect::Skip | Effect::Unread(_) => given(flag, false, value),
+            Effect::Call(_) => given(flag, false, Some(nested(written.split_once('.')?.1, &value?))),
+            _ => None,
+        }
+        .filter(|_| !keys.is_empty())
     }
+}
+
+/// The file's keys are the program's own flags.
+pub(super) fn as_flags(reader: &mut Reader<'_>, options: &Value) {
+    reader.as_flags(options);
 }
 
 /// `--nnodes` names more than one node, or something that is not known here.
@@ -333,14 +451,34 @@ fn is_bool(word: &str) -> bool {
     matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0" | "yes" | "no")
 }
 
-/// The last of several equal flags counts, as in every argument parser read here.
+/// `a.b=1` as `{"a":{"b":1}}`.
+fn nested(keys: &str, value: &str) -> String {
+    let leaf = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    keys.split('.').rev().take(8).fold(leaf, |inner, key| serde_json::json!({ key: inner })).to_string()
+}
+
+/// The last of several equal flags counts, as in every argument parser read here; the parts of one object are joined.
 fn last_of_each(given: Vec<Given>) -> Vec<Given> {
-    let mut seen = BTreeSet::new();
-    let mut out: Vec<Given> = given
-        .into_iter()
-        .rev()
-        .filter(|given| given.flag.names.first().is_none_or(|name| seen.insert(*name)))
-        .collect();
-    out.reverse();
-    out
+    let mut at: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut out: Vec<Option<Given>> = Vec::with_capacity(given.len());
+    for mut given in given {
+        if let Some(name) = given.flag.names.first() {
+            let earlier = at.insert(name, out.len()).and_then(|index| out.get_mut(index)).and_then(Option::take);
+            if let Some(joined) =
+                earlier.filter(|_| given.name.contains('.')).and_then(|earlier| joined(&earlier, &given))
+            {
+                given.value = Some(joined);
+            }
+        }
+        out.push(Some(given));
+    }
+    out.into_iter().flatten().collect()
+}
+
+/// Both values as one object.
+fn joined(earlier: &Given, later: &Given) -> Option<String> {
+    let object = |given: &Given| serde_json::from_str::<serde_json::Map<String, Value>>(given.value.as_deref()?).ok();
+    let mut all = object(earlier)?;
+    all.extend(object(later)?);
+    Some(Value::Object(all).to_string())
 }

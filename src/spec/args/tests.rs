@@ -214,7 +214,9 @@ mod engines {
         assert_eq!((found.engine.max_num_seqs, found.engine.max_num_batched_tokens), (Some(48), Some(4096)));
         assert!(found.engine.enforce_eager && found.unread.is_empty(), "{:?}", found.unread);
         let attention = shell("sglang serve --model org/m --dp 4 --enable-dp-attention --speculative-algorithm EAGLE");
-        assert!(attention.unknown_fields.contains("parallelism.data"));
+        assert_eq!((attention.engine.attention_data, attention.parallelism.data), (4, 1));
+        let odd = shell("sglang serve --model org/m --dp many --enable-dp-attention");
+        assert!(odd.unknown_fields.contains("parallelism.data"));
         assert!(attention.unknown_fields.contains("engine.speculativeTokens"));
     }
 
@@ -246,7 +248,7 @@ mod engines {
         assert!(found.unread.is_empty(), "{:?}", found.unread);
         let hub = shell("/app/llama-server -hf org/m-GGUF -ngl 20 -c 0");
         assert_eq!((model(&hub), hub.quantization.as_deref()), (Some("org/m-GGUF"), Some("q4_k_m")));
-        assert!(hub.unknown_fields.contains("engine.cpuOffload") && hub.context_length.is_none());
+        assert_eq!((hub.engine.gpu_layers, hub.context_length), (Some(20), None));
     }
 
     #[test]
@@ -272,6 +274,10 @@ mod engines {
         assert!(found.model.is_none() && found.unread[0].contains("vramguard.io/model"));
     }
 }
+
+mod settings;
+
+mod wrappers;
 
 mod trainers {
     use super::*;
@@ -406,6 +412,13 @@ mod never_panics {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn on_dotted_flags_and_files_of_any_kind(keys in "[a-z.=0-9{}]{0,30}", body in "[ a-z:{}\\[\\]0-9\\n-]{0,60}") {
+            for program in ["vllm serve m", "python3 -m sglang.launch_server", "trtllm-serve m"] {
+                shell(&format!("cat > f.yaml <<'END'\n{body}\nEND\n{program} --compilation-config.{keys} --config f.yaml"));
+            }
+        }
+
         #[test]
         fn on_arbitrary_words(words in proptest::collection::vec(".{0,20}", 0..8), image in ".{0,30}") {
             let container = Container { name: "c".into(), image, args: words, ..Container::default() };

@@ -1,7 +1,7 @@
 //! Hugging Face text-generation-inference: `text-generation-launcher`; every flag has a variable of the same name.
 
 use super::table::{Effect, Flag, ImageRule, Program, flag};
-use super::values::{kv_dtype, model_dtype, quantization};
+use super::values::{graph_batch, kv_dtype, model_dtype, quantization};
 
 const FLAGS: &[Flag] = &[
     flag(&["--model-id"], Effect::Set("model")),
@@ -13,15 +13,12 @@ const FLAGS: &[Flag] = &[
     flag(&["--max-batch-prefill-tokens"], Effect::Set("engine.maxNumBatchedTokens")),
     flag(&["--max-batch-size"], Effect::Set("engine.maxNumSeqs")),
     flag(&["--cuda-memory-fraction"], Effect::Set("engine.memoryFraction")),
+    flag(&["--max-batch-total-tokens"], Effect::Set("engine.maxTotalTokens")),
+    flag(&["--cuda-graphs"], Effect::Map("engine.graphBatch", graph_batch)),
     flag(&["--lora-adapters"], Effect::Unread("adapters are not estimated")),
-    flag(
-        &["--max-batch-total-tokens", "--max-input-tokens", "--max-input-length", "--max-concurrent-requests"],
-        Effect::Skip,
-    ),
-    flag(
-        &["--revision", "--sharded", "--port", "--hostname", "--speculate", "--cuda-graphs", "--tokenizer-name"],
-        Effect::Skip,
-    ),
+    // A prompt is shorter than prompt and answer together; requests beyond the batch wait.
+    flag(&["--max-input-tokens", "--max-input-length", "--max-concurrent-requests"], Effect::Skip),
+    flag(&["--revision", "--sharded", "--port", "--hostname", "--speculate", "--tokenizer-name"], Effect::Skip),
 ];
 
 const ENV: &[Flag] = &[
@@ -33,6 +30,9 @@ const ENV: &[Flag] = &[
     flag(&["MAX_TOTAL_TOKENS"], Effect::Set("contextLength")),
     flag(&["MAX_BATCH_PREFILL_TOKENS"], Effect::Set("engine.maxNumBatchedTokens")),
     flag(&["MAX_BATCH_SIZE"], Effect::Set("engine.maxNumSeqs")),
+    flag(&["MAX_BATCH_TOTAL_TOKENS"], Effect::Set("engine.maxTotalTokens")),
+    flag(&["CUDA_GRAPHS"], Effect::Map("engine.graphBatch", graph_batch)),
+    flag(&["LORA_ADAPTERS"], Effect::Unread("adapters are not estimated")),
     flag(&["CUDA_MEMORY_FRACTION"], Effect::Set("engine.memoryFraction")),
 ];
 
@@ -43,6 +43,7 @@ pub(super) const PROGRAM: Program = Program {
     starts: &[&["text-generation-launcher"]],
     positional: None,
     flags: FLAGS,
+    wraps: None,
     switches: &["--trust-remote-code", "--json-output", "--disable-custom-kernels", "--disable-grammar-support"],
     env: ENV,
     images: &[ImageRule { repository: "text-generation-inference", entrypoint: true, versioned: true }],

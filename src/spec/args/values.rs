@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::table::Reader;
 use crate::estimate::dtype::DType;
 use crate::spec::fields::QUANTIZATIONS;
 use crate::spec::numbers::shown;
@@ -82,6 +83,38 @@ pub(super) fn quantization(text: &str) -> Result<Value, String> {
         known if QUANTIZATIONS.contains(&known) => Ok(Value::from(name)),
         _ => Err(format!("`{}` is a quantization that is not known here", shown(text))),
     }
+}
+
+/// Slots that share or multiply the context; -1 and 0 let the server choose. They are the batch, too, unless an
+/// annotation names another.
+pub(super) fn slots(reader: &mut Reader<'_>, text: &str) {
+    let text = text.trim();
+    if matches!(text, "-1" | "0") {
+        return;
+    }
+    let annotated = !reader.draft.is_free("batchSize");
+    reader.set("batchSize", &Value::from(text));
+    if !annotated {
+        reader.set("engine.parallelSlots", &Value::from(text));
+    }
+}
+
+/// The largest batch with a graph; 0 switches graphs off.
+pub(super) fn graph_batch(text: &str) -> Result<Value, String> {
+    match most(text) {
+        Some(0) => Ok(serde_json::json!({"engine.enforceEager": true})),
+        Some(batch) => Ok(Value::from(batch)),
+        None => Err(format!("`{}` is no batch size", shown(text))),
+    }
+}
+
+/// The largest of some numbers, separated by commas.
+pub(super) fn most(text: &str) -> Option<u64> {
+    text.split([',', ' ', '[', ']'])
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse::<u64>().ok())
+        .max()
+        .flatten()
 }
 
 /// `16,16,16,14`.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::table::{Effect, Flag, ImageRule, Program, Reader, flag, several_nodes};
-use super::values::{gib, human_int, human_memory, kv_dtype, layer_list, model_dtype, quantization};
+use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, as_flags, flag, several_nodes};
+use super::values::{gib, graph_batch, human_int, human_memory, kv_dtype, layer_list, model_dtype, most, quantization};
 
 /// Images with the server as entry point come first: `vllm` alone is an image to run commands in.
 const IMAGES: &[ImageRule] = &[
@@ -46,22 +46,21 @@ const FLAGS: &[Flag] = &[
     flag(&["--num-speculative-tokens"], Effect::Skip),
     flag(&["--hf-overrides"], Effect::Call(hf_overrides)),
     flag(&["--hf-config-path"], Effect::Call(other_config)),
-    flag(&["--config"], Effect::Call(config_file)),
+    flag(&["--config"], Effect::File(as_flags, Weight::Weaker)),
+    flag(&["--max-cudagraph-capture-size"], Effect::Map("engine.graphBatch", graph_batch)),
+    flag(&["--cudagraph-capture-sizes", "--cuda-graph-sizes"], Effect::KeepMany),
+    flag(&["--compilation-config", "-O", "-cc"], Effect::Call(compilation)),
+    flag(&["-O0"], Effect::Switch("engine.enforceEager")),
+    flag(&["--enable-chunked-prefill"], Effect::Switch("engine.chunkedPrefill")),
+    flag(&["--language-model-only"], Effect::Switch("engine.textOnly")),
+    flag(&["--limit-mm-per-prompt"], Effect::Call(media_limits)),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
-    flag(
-        &["--disable-hybrid-kv-cache-manager"],
-        Effect::UnreadSwitch("sliding-window layers then cache the whole context"),
-    ),
+    flag(&["--disable-hybrid-kv-cache-manager"], Effect::Switch("engine.fullWindowCache")),
     flag(&["--runner", "--task", "--convert"], Effect::Call(runner)),
-    flag(
-        &["--mamba-ssm-cache-dtype", "--mamba-cache-dtype"],
-        Effect::Unread("the state's number format is not modelled"),
-    ),
-    flag(
-        &["--served-model-name", "--lora-modules", "--cudagraph-capture-sizes", "--allowed-origins"],
-        Effect::SkipMany,
-    ),
-    flag(&["--compilation-config", "-O", "-cc", "--kv-transfer-config", "--limit-mm-per-prompt"], Effect::Skip),
+    flag(&["--mamba-ssm-cache-dtype", "--mamba-cache-dtype"], Effect::Call(state_dtype)),
+    flag(&["--served-model-name", "--lora-modules", "--allowed-origins"], Effect::SkipMany),
+    // Connectors move blocks between hosts; their staging buffers are small.
+    flag(&["--kv-transfer-config", "--kv-events-config", "--additional-config"], Effect::Skip),
     flag(
         &["--port", "--host", "--uvicorn-log-level", "--api-key", "--chat-template", "--tool-call-parser"],
         Effect::Skip,
@@ -71,23 +70,25 @@ const FLAGS: &[Flag] = &[
     flag(&["--reasoning-parser", "--guided-decoding-backend"], Effect::Skip),
     flag(&["--distributed-executor-backend"], Effect::Keep),
     flag(&["--nnodes"], Effect::Keep),
-    flag(&["--max-seq-len-to-capture", "--max-cudagraph-capture-size", "--max-cpu-loras"], Effect::Skip),
+    // How long a sequence in a graph may be, not how many there are.
+    flag(&["--max-seq-len-to-capture", "--max-cpu-loras", "--mamba-block-size"], Effect::Skip),
+    flag(&["--mamba-cache-mode"], Effect::Call(state_mode)),
     flag(&["--data-parallel-size-local", "-dpl", "--data-parallel-address", "--data-parallel-rpc-port"], Effect::Skip),
     flag(
         &["--offload-backend", "--offload-group-size", "--offload-params", "--cpu-offload-params"],
         Effect::Call(|reader, _| reader.unknown("engine.cpuOffload", "offloading by layers is not modelled")),
     ),
     flag(&["--node-rank", "--master-addr", "--master-port", "--kv-offloading-size"], Effect::Skip),
-    flag(
-        &["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode", "--rope-scaling", "--rope-theta"],
-        Effect::Skip,
-    ),
+    flag(&["--model-impl", "--mm-processor-kwargs", "--mm-encoder-tp-mode"], Effect::Skip),
+    flag(&["--rope-scaling", "--rope-theta"], Effect::Call(|reader, _| longer_positions(reader))),
 ];
 
 const SWITCHES: &[&str] = &[
     "--trust-remote-code",
     "--enable-prefix-caching",
-    "--enable-chunked-prefill",
+    "-O1",
+    "-O2",
+    "-O3",
     "--disable-log-requests",
     "--disable-log-stats",
     "--enable-log-requests",
@@ -95,8 +96,8 @@ const SWITCHES: &[&str] = &[
     "--enable-reasoning",
     "--async-scheduling",
     "--disable-custom-all-reduce",
+    // The profile run is estimated without media.
     "--skip-mm-profiling",
-    "--language-model-only",
     "--headless",
     "--enable-dbo",
     "--enable-server-load-tracking",
@@ -121,6 +122,27 @@ const SWITCHES: &[&str] = &[
     "--calculate-kv-scales",
 ];
 
+pub(super) const ENV: &[Flag] = &[
+    flag(&["VLLM_PP_LAYER_PARTITION"], Effect::Map("engine.layerPartition", layer_list)),
+    flag(&["VLLM_ALLOW_LONG_MAX_MODEL_LEN"], Effect::Set("engine.allowLongContext")),
+    flag(
+        &["VLLM_USE_V1"],
+        Effect::Call(|reader, value| doubt_unless(reader, value, "1", "the V0 engine plans otherwise")),
+    ),
+    flag(
+        &["VLLM_MLA_DISABLE"],
+        Effect::Call(|reader, value| {
+            doubt_unless(reader, value, "0", "latent attention is then cached as full heads");
+        }),
+    ),
+    flag(
+        &["VLLM_PLE_CPU_OFFLOAD"],
+        Effect::Call(|reader, value| {
+            doubt_unless(reader, value, "0", "part of the embeddings stays on the host");
+        }),
+    ),
+];
+
 /// vLLM's server.
 pub(super) const PROGRAM: Program = Program {
     name: "vllm",
@@ -134,8 +156,9 @@ pub(super) const PROGRAM: Program = Program {
     ],
     positional: Some("model"),
     flags: FLAGS,
+    wraps: None,
     switches: SWITCHES,
-    env: &[flag(&["VLLM_PP_LAYER_PARTITION"], Effect::Map("engine.layerPartition", layer_list))],
+    env: ENV,
     images: IMAGES,
     finish,
 };
@@ -180,10 +203,16 @@ fn hf_overrides(reader: &mut Reader<'_>, text: &str) {
         Ok(Value::Object(map)) => map.keys().all(|key| HARMLESS.contains(&key.as_str())),
         _ => false,
     };
+    longer_positions(reader);
     if !harmless {
         reader.unread("changes the model's config in ways that are not read");
         reader.draft.out.unknown_fields.insert("model");
     }
+}
+
+/// The context is then not the one that the model was made for.
+fn longer_positions(reader: &mut Reader<'_>) {
+    reader.default("engine.allowLongContext", &Value::from(true));
 }
 
 fn other_config(reader: &mut Reader<'_>, _path: &str) {
@@ -191,9 +220,59 @@ fn other_config(reader: &mut Reader<'_>, _path: &str) {
     reader.draft.out.unknown_fields.insert("model");
 }
 
-fn config_file(reader: &mut Reader<'_>, _path: &str) {
-    reader.unread("arguments in a file are not read");
-    reader.draft.out.unknown_fields.insert("arguments");
+/// What a variable changes unless it has its harmless value.
+fn doubt_unless(reader: &mut Reader<'_>, value: &str, harmless: &str, why: &str) {
+    if value.trim() != harmless {
+        reader.doubt("arguments", why);
+    }
+}
+
+/// Graphs off, or the sizes that have one: an object, or a level alone.
+fn compilation(reader: &mut Reader<'_>, text: &str) {
+    let config = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(config)) => config,
+        Ok(Value::Number(level)) if level.as_u64() == Some(0) => {
+            return reader.set("engine.enforceEager", &Value::from(true));
+        }
+        Ok(Value::Number(_)) => return,
+        _ => return reader.unknown("engine.graphBatch", "is no JSON object that can be read"),
+    };
+    let off = |key: &str| config.get(key).and_then(Value::as_str).is_some_and(|mode| mode.eq_ignore_ascii_case("none"));
+    let level = ["level", "mode"].iter().find_map(|key| config.get(*key)?.as_u64());
+    if off("cudagraph_mode") || config.get("cudagraph_mode").and_then(Value::as_u64) == Some(0) || level == Some(0) {
+        reader.set("engine.enforceEager", &Value::from(true));
+    }
+    let largest = config.get("max_cudagraph_capture_size").and_then(Value::as_u64);
+    let sizes = config.get("cudagraph_capture_sizes").and_then(Value::as_array);
+    let listed = sizes.and_then(|sizes| sizes.iter().filter_map(Value::as_u64).max());
+    if let Some(batch) = largest.or(listed).filter(|batch| *batch > 0) {
+        reader.set("engine.graphBatch", &Value::from(batch));
+    }
+}
+
+/// `{"image":0,"video":0}`, older `image=0,video=0`: towers are only left out if every kind is off.
+fn media_limits(reader: &mut Reader<'_>, text: &str) {
+    let counts: Vec<String> = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(limits)) => {
+            limits.values().map(|limit| limit.get("count").unwrap_or(limit).to_string()).collect()
+        }
+        _ => text.split(',').filter_map(|pair| pair.split_once('=')).map(|(_, n)| n.trim().to_owned()).collect(),
+    };
+    if !counts.is_empty() && counts.iter().all(|count| count == "0") {
+        reader.set("engine.textOnly", &Value::from(true));
+    }
+}
+
+fn state_dtype(reader: &mut Reader<'_>, text: &str) {
+    if text.trim() != "auto" {
+        reader.unread("the state's number format is not modelled");
+    }
+}
+
+fn state_mode(reader: &mut Reader<'_>, text: &str) {
+    if text.trim() == "all" {
+        reader.unread("a state for every block is not modelled");
+    }
 }
 
 fn runner(reader: &mut Reader<'_>, value: &str) {
@@ -202,7 +281,10 @@ fn runner(reader: &mut Reader<'_>, value: &str) {
     }
 }
 
-fn finish(reader: &mut Reader<'_>) {
+pub(super) fn finish(reader: &mut Reader<'_>) {
+    if let Some(sizes) = reader.kept.get("--cudagraph-capture-sizes").and_then(|sizes| most(sizes)) {
+        reader.set("engine.graphBatch", &Value::from(sizes));
+    }
     let by_ray = reader.kept.get("--distributed-executor-backend").is_some_and(|backend| backend.trim() == "ray");
     reader.draft.out.spans_pods |= by_ray || several_nodes(reader);
     if reader.on("--enable-expert-parallel") {

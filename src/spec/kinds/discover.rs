@@ -29,7 +29,7 @@ fn search<'a>(value: &'a Value, path: String, depth: usize, out: &mut Vec<(Strin
     }
     match value {
         Value::Object(_) if value.get("spec").is_some_and(has_containers) => {
-            out.push((path, Shape::PodTemplate, value))
+            out.push((path, Shape::PodTemplate, value));
         }
         Value::Object(_) if has_containers(value) => out.push((path, Shape::PodSpec, value)),
         Value::Object(map) => {

@@ -161,6 +161,7 @@ fn model_of(object: &Value) -> (String, u64, Option<u64>) {
     (name, declaration.parallelism.tensor, declaration.gpus.map(|gpus| gpus.count))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "written in place")]
 fn of(api: &str, kind: &str, spec: Value) -> Value {
     json!({"apiVersion": api, "kind": kind, "metadata": {"name": "n", "namespace": "ns"}, "spec": spec})
 }

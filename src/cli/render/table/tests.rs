@@ -58,6 +58,7 @@ fn fitting() -> Report {
             nodes: 3,
         }),
         verdict: Verdict::Fits,
+        reason: None,
         decision: Decision::Allow,
         mode: Mode::Enforce,
         exempted: false,

@@ -3,12 +3,15 @@
 //! Bytes that are known beat derived ones: [`attach`] holds them against the model that a config describes and puts
 //! them into [`Model::checkpoint_bytes`].
 
+mod correction;
 mod loaded;
 
 use std::collections::BTreeMap;
 
-pub(in crate::estimate) use loaded::derived;
-pub use loaded::{Mismatch, attach};
+pub(in crate::estimate) use correction::Correction;
+pub use correction::{CheckpointBytes, Classes};
+pub use loaded::{Mismatch, attach, attach_total};
+pub(in crate::estimate) use loaded::{derived, drafts};
 
 /// Facts of one checkpoint: a file, or all shards that an index names.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -69,6 +72,12 @@ impl StoredTensor {
             }
         }
         None
+    }
+
+    /// Whether it is the token embedding.
+    #[must_use]
+    pub fn is_embedding(&self) -> bool {
+        self.layer().is_none() && self.is_named(&EMBEDDINGS)
     }
 
     fn is_named(&self, modules: &[&str]) -> bool {

@@ -10,6 +10,8 @@ mod metadata;
 mod model;
 mod types;
 
+use std::collections::BTreeSet;
+
 use super::checkpoint::{CheckpointFacts, StoredTensor};
 use cursor::Cursor;
 pub use metadata::Metadata;
@@ -31,6 +33,8 @@ pub struct Gguf {
     pub metadata: Metadata,
     /// Tensors; shapes outermost first, as elsewhere.
     pub facts: CheckpointFacts,
+    /// Files that the tensors were read from.
+    pub parts: u64,
 }
 
 /// The bytes are no readable GGUF header.
@@ -97,7 +101,29 @@ pub fn read(bytes: &[u8]) -> Result<Gguf, GgufError> {
         entries.push(entry(&mut cursor)?);
     }
     check(&mut entries, metadata.count("general.alignment").unwrap_or(ALIGNMENT))?;
-    Ok(Gguf { metadata, facts: CheckpointFacts::of(entries.into_iter().map(|entry| entry.tensor).collect()) })
+    let facts = CheckpointFacts::of(entries.into_iter().map(|entry| entry.tensor).collect());
+    Ok(Gguf { metadata, facts, parts: 1 })
+}
+
+/// The parts of one file as a whole: metadata of the first, tensors of all.
+///
+/// # Errors
+/// When there is no part, or two of them hold a tensor of the same name.
+pub fn join(parts: Vec<Gguf>) -> Result<Gguf, GgufError> {
+    let count = parts.len() as u64;
+    let mut metadata = None;
+    let mut tensors = Vec::new();
+    for part in parts {
+        metadata.get_or_insert(part.metadata);
+        tensors.extend(part.facts.tensors);
+    }
+    let metadata = metadata.ok_or(GgufError::Truncated(0))?;
+    let mut seen = BTreeSet::new();
+    if let Some(tensor) = tensors.iter().find(|tensor| !seen.insert(tensor.name.as_str())) {
+        let name = tensor.name.chars().take(100).collect();
+        return Err(GgufError::Tensor { name, problem: "two parts hold it".to_owned() });
+    }
+    Ok(Gguf { metadata, facts: CheckpointFacts::of(tensors), parts: count })
 }
 
 /// Tensors in one file: the largest mixtures have some thousands.

@@ -1,7 +1,7 @@
 //! From a GGUF header to a [`Model`]: what is stored comes from the tensors, what is cached from the metadata.
 
 use crate::estimate::dtype::DType;
-use crate::estimate::model::checkpoint::StoredTensor;
+use crate::estimate::model::checkpoint::{CheckpointBytes, Classes, StoredTensor};
 use crate::estimate::model::quantization::{Exception, Scales};
 use crate::estimate::model::{LayerGroup, Model, Quantization, Split, Tensor, TensorKind};
 
@@ -78,7 +78,7 @@ pub enum ModelError {
 /// When metadata is missing, contradicts the tensors, or describes layers whose cache is not understood.
 pub fn model(name: &str, gguf: &Gguf) -> Result<Model, ModelError> {
     let about = layer::About::new(gguf)?;
-    if let Some(of) = gguf.metadata.count("split.count").filter(|of| *of > 1) {
+    if let Some(of) = gguf.metadata.count("split.count").filter(|of| *of > gguf.parts) {
         return Err(ModelError::Part { part: gguf.metadata.count("split.no").unwrap_or(0).saturating_add(1), of });
     }
     let count = about.needed("block_count")?;
@@ -110,9 +110,20 @@ pub fn model(name: &str, gguf: &Gguf) -> Result<Model, ModelError> {
 }
 
 /// Bytes without draft layers.
-fn loaded(gguf: &Gguf, layers: u64) -> u64 {
-    let kept = gguf.facts.tensors.iter().filter(|tensor| tensor.layer().is_none_or(|layer| layer < layers));
-    kept.fold(0, |sum, tensor| sum.saturating_add(tensor.bytes))
+fn loaded(gguf: &Gguf, layers: u64) -> CheckpointBytes {
+    let mut sum = Classes::<u64>::default();
+    for tensor in &gguf.facts.tensors {
+        let class = match tensor.layer() {
+            Some(layer) if layer >= layers => continue,
+            Some(_) => &mut sum.layers,
+            None if tensor.is_embedding() => &mut sum.embedding,
+            None if tensor.is_head() => &mut sum.head,
+            None => &mut sum.rest,
+        };
+        *class = class.saturating_add(tensor.bytes);
+    }
+    let total = [sum.layers, sum.embedding, sum.head, sum.rest].into_iter().fold(0, u64::saturating_add);
+    CheckpointBytes { total, classes: Some(sum) }
 }
 
 fn layers(gguf: &Gguf, about: &layer::About<'_>, count: u64) -> Result<Vec<LayerGroup>, ModelError> {

@@ -165,3 +165,37 @@ fn gemma_3_counts_its_scaling_already() {
     let config = with(with(config, "sliding_window", json!(1024)), "max_position_embeddings", json!(131_072));
     assert_eq!(read("x", &config).unwrap().max_position_embeddings, Some(131_072));
 }
+
+/// Totals published for InternVL3-8B and Kimi-VL-A3B.
+#[test]
+fn towers_before_language_models_of_any_kind() {
+    let qwen = json!({
+        "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28,
+        "num_hidden_layers": 28, "num_key_value_heads": 4, "vocab_size": 151_674, "tie_word_embeddings": false,
+    });
+    let vit = json!({
+        "model_type": "intern_vit_6b", "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+        "num_hidden_layers": 24, "patch_size": [14, 14], "image_size": [448, 448], "qkv_bias": true,
+    });
+    for (model_type, text) in [("internvl_chat", "llm_config"), ("internvl", "text_config")] {
+        let config = json!({"model_type": model_type, text: qwen, "vision_config": vit, "downsample_ratio": 0.5});
+        assert_eq!(read(model_type, &config).unwrap().parameters(), 7_944_373_760);
+    }
+    let granite = json!({
+        "model_type": "granite", "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32,
+        "num_hidden_layers": 40, "num_key_value_heads": 8, "vocab_size": 49_156, "tie_word_embeddings": true,
+    });
+    let siglip = json!({
+        "model_type": "siglip_vision_model", "hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16,
+        "num_hidden_layers": 27, "patch_size": 14, "image_size": 384,
+    });
+    let config = json!({
+        "model_type": "llava_next", "text_config": granite, "vision_config": siglip, "vision_feature_layer": [-24, -20, -12, -1],
+        "tie_word_embeddings": true,
+    });
+    let total = read("llava_next", &config).unwrap().parameters();
+    assert!((2_950_000_000..3_000_000_000).contains(&total), "{total}");
+    let mut other = config;
+    other["vision_config"]["model_type"] = json!("brand_new_vit");
+    assert!(read("llava_next", &other).unwrap_err().to_string().contains("model_type"));
+}

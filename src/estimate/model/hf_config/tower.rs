@@ -2,6 +2,8 @@
 //!
 //! They are stored beside the language model and never quantized with it.
 
+mod general;
+
 use serde_json::{Map, Value};
 
 use crate::estimate::model::{Split, Tensor, TensorKind};
@@ -23,8 +25,11 @@ type Reader = fn(&View<'_, '_>) -> Result<Tower, ConfigError>;
 const TOWERS: &[(&[&str], Reader)] = &[
     (&["gemma3"], siglip),
     (&["gemma4"], gemma4),
+    (&["internvl", "internvl_chat"], general::internvl),
     (&["kimi_k25"], moonvit),
+    (&["kimi_vl"], general::kimi_vl),
     (&["llama4"], llama4),
+    (&["llava", "llava_next", "vipllava"], general::llava),
     (&["minimax_m3_vl"], minimax),
     (&["mistral3"], pixtral),
     (&["mllama"], mllama),
@@ -110,15 +115,26 @@ const fn classic(hidden: u64, intermediate: u64) -> Block {
 
 /// Rows of a patch projection: channels x patch x patch.
 fn patch(keys: &Keys<'_>, default: u64) -> Result<u64, ConfigError> {
-    let side = keys.size_or("patch_size", default)?;
+    let side = length(keys, "patch_size", default)?;
     let channels = keys.size_or("num_channels", 3)?;
     Ok(channels * side * side)
 }
 
 /// Patches of an image.
 fn patches(keys: &Keys<'_>, image: u64, side: u64) -> Result<u64, ConfigError> {
-    let side = keys.size_or("image_size", image)? / keys.size_or("patch_size", side)?;
+    let side = length(keys, "image_size", image)? / length(keys, "patch_size", side)?;
     Ok(side * side)
+}
+
+/// A side of a square, also written as `[side, side]`.
+fn length(keys: &Keys<'_>, key: &str, default: u64) -> Result<u64, ConfigError> {
+    match keys.value(key).and_then(Value::as_array).map(Vec::as_slice) {
+        Some([Value::Number(first), Value::Number(second)]) if first == second => {
+            let side = first.as_u64().filter(|side| (1..=1 << 16).contains(side));
+            side.ok_or_else(|| keys.invalid(key, "a number from 1 to 65536 is needed"))
+        }
+        _ => keys.size_or(key, default),
+    }
 }
 
 fn siglip(view: &View<'_, '_>) -> Result<Tower, ConfigError> {

@@ -75,7 +75,7 @@ fn stored_copies_and_wider_formats_are_not_loaded() {
     for header in [tiny_header(true, "BF16", 2), tiny_header(false, "BF16", 2), tiny_header(true, "F32", 4)] {
         let mut model = tiny_model();
         attach(&mut model, &read(&file(&header), None).unwrap()).unwrap();
-        assert_eq!(model.checkpoint_bytes, Some(expected));
+        assert_eq!(model.checkpoint_bytes.map(|bytes| bytes.total), Some(expected));
     }
 }
 
@@ -86,7 +86,7 @@ fn a_checkpoint_of_another_model_is_refused() {
         let mut config = tiny();
         config[key] = value;
         let mut model = hf_config::read("tiny", &config).unwrap();
-        attach(&mut model, &facts).map(|()| model.checkpoint_bytes)
+        attach(&mut model, &facts).map(|()| model.checkpoint_bytes.map(|bytes| bytes.total))
     };
     assert_eq!(with("num_hidden_layers", json!(3)), Err(Mismatch::Layers { found: 2, expected: 3 }));
     assert_eq!(with("hidden_size", json!(4)), Err(Mismatch::Width { found: 8, expected: 4 }));
@@ -111,7 +111,11 @@ fn an_index_gives_the_total() {
     )
     .unwrap();
     attach(&mut model, &facts).unwrap();
-    assert_eq!(model.checkpoint_bytes, Some(2 * model.parameters()), "published: 8030261248 parameters");
+    assert_eq!(
+        model.checkpoint_bytes.map(|bytes| bytes.total),
+        Some(2 * model.parameters()),
+        "published: 8030261248 parameters"
+    );
     for broken in [json!({"metadata": {}, "weight_map": {}}), json!({"weight_map": {}}), json!([]), json!(null)] {
         assert!(read_index(broken.to_string().as_bytes()).is_err(), "{broken}");
     }
@@ -187,5 +191,18 @@ proptest! {
     #[test]
     fn any_numbers_are_handled(shape in proptest::collection::vec(any::<u64>(), 0..4), begin in any::<u64>(), end in any::<u64>()) {
         let _ = read(&file(&json!({"x": {"dtype": "F64", "shape": shape, "data_offsets": [begin, end]}})), Some(100));
+    }
+}
+
+proptest! {
+    /// Indexes of any kind neither panic nor name files elsewhere.
+    #[test]
+    fn shards_lie_beside_their_index(names in proptest::collection::vec("[a-z./\\\\]{0,8}", 0..6)) {
+        let map: serde_json::Map<String, Value> =
+            names.iter().enumerate().map(|(n, name)| (format!("t{n}"), json!(name))).collect();
+        let index = json!({"metadata": {"total_size": 1}, "weight_map": map}).to_string();
+        if let Ok(shards) = shards(index.as_bytes()) {
+            prop_assert!(shards.iter().all(|name| !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.')));
+        }
     }
 }

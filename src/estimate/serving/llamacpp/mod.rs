@@ -9,7 +9,8 @@ use super::server::{self, inner_width};
 use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
 use crate::estimate::memory::weights::Storage;
-use crate::estimate::model::{LayerGroup, Model, Tensor, TensorKind};
+use crate::estimate::model::checkpoint::Correction;
+use crate::estimate::model::{LayerGroup, Mlp, Model, Tensor, TensorKind};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
 use crate::estimate::workload::Workload;
@@ -106,6 +107,7 @@ pub(super) fn evaluate(
             dtype: workload.dtype.unwrap_or(if model.dtype == DType::Fp32 { DType::Fp16 } else { model.dtype }),
             quantization: workload.quantization.as_ref().or(model.quantization.as_ref()),
             parallelism: split,
+            attention_data: 1,
             fused: false,
         },
         setup,
@@ -149,9 +151,10 @@ impl<'a> Plan<'a> {
     fn rank(&self, stage: &'a Stage<'a>) -> Rank<'a> {
         let layers = self.offloaded(stage);
         let all = self.workload.engine.gpu_layers.is_none_or(|n| n > self.model.layer_count());
-        let bytes = |tensor: &Tensor| self.storage.tensor(tensor);
-        let of_layers: f64 =
-            layers.iter().map(|(n, group)| *n as f64 * group.tensors.iter().map(bytes).sum::<f64>()).sum();
+        let known = Correction::of(self.model);
+        let bytes = |tensor: &Tensor| self.storage.tensor(tensor) * known.outer(tensor.kind);
+        let stored = |group: &LayerGroup| group.tensors.iter().map(|tensor| self.storage.tensor(tensor)).sum::<f64>();
+        let of_layers: f64 = layers.iter().map(|(n, group)| *n as f64 * stored(group)).sum::<f64>() * known.layers;
         // The embedding stays on the CPU; tied models put a copy of it on the GPU as the output.
         let output = |tensor: &&Tensor| match tensor.kind {
             TensorKind::Embedding => self.model.tied_embeddings,
@@ -198,8 +201,9 @@ impl<'a> Plan<'a> {
 
     /// fp32 buffers of one physical batch; older builds also reserve logits of every token of it.
     fn compute(&self, stage: &Stage<'_>) -> Interval {
-        let width = stage.layers.iter().map(|(_, group)| inner_width(&group.mlp)).max().unwrap_or(0);
-        let streams = 2.0 * width as f64 + STREAMS * self.model.hidden_size as f64;
+        let hidden = self.model.hidden_size;
+        let width = stage.layers.iter().map(|(_, group)| batch_width(&group.mlp, hidden)).fold(0.0, f64::max);
+        let streams = width + STREAMS * hidden as f64;
         let batch = self.ubatch.min(self.setup.context) as f64 * 4.0;
         let forward = batch * streams;
         let logits = if stage.is_last() { batch * self.model.vocab_size as f64 } else { 0.0 };
@@ -326,6 +330,15 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Elements that a feed-forward block holds for a token: input and output of its activation function; a mixture also
+/// every chosen expert's output, as it is and weighted.
+fn batch_width(mlp: &Mlp, hidden: u64) -> f64 {
+    match *mlp {
+        Mlp::Moe { intermediate, top_k, .. } => 2.0 * top_k as f64 * (intermediate as f64 + hidden as f64),
+        ref other => 2.0 * inner_width(other) as f64,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,6 +411,10 @@ mod tests {
         let shape = Shape { hidden: 5120, intermediate: 17_408, ..Shape::LLAMA_8B };
         let model = fixtures::model(&shape, vec![fixtures::layers(&shape, 64, Attention::Full(shape.attention()))]);
         let (mut workload, device) = fixtures::on(EngineName::Llamacpp, model, 80.0);
+        // DeepSeek-R1 with batches of 4096: 3152 MiB on the GPUs without the output.
+        let mixture = Mlp::Moe { experts: 256, top_k: 8, intermediate: 2048, shared_intermediate: 2048, gated: true };
+        let bytes = (batch_width(&mixture, 7168) + STREAMS * 7168.0) * 4096.0 * 4.0;
+        assert!((bytes / f64::from(1 << 20) / 3152.02 - 1.0).abs() < 0.03, "{bytes}");
         for (ubatch, logged) in [(512, 154.02), (128, 38.5)] {
             workload.engine.ubatch = Some(ubatch);
             let estimate = run(&workload, &device);

@@ -62,16 +62,17 @@ impl<'a> Plan<'a> {
     fn new(workload: &'a Workload, model: &'a Model, device: &'a Device) -> Result<Self, EstimateError> {
         // Recurrent states are fp32 unless asked otherwise (`--mamba-ssm-dtype`).
         let formats = Formats::new(workload, model, Some(4.0));
-        let sizes = Sizes::new(workload, model, device);
         let candidates = rules::candidates(workload.engine.version);
         let rules = rules::likely(workload.engine.version);
+        let sizes = Sizes::new(workload, model, device, rules);
         let process = server::process(&workload.parallelism, device);
         let default = sizes.fraction(rules);
         let (fraction, low, high) = if let Some(given) = workload.engine.memory_fraction {
             (given, given, given)
         } else {
-            let all = candidates.iter().map(|rules| sizes.fraction(rules));
-            let (low, high) = all.fold((default, default), |(low, high), f| (low.min(f), high.max(f)));
+            let of = |rules: &rules::Rules| Sizes::new(workload, model, device, rules).fraction(rules);
+            let high = candidates.iter().map(of).fold(default, f64::max);
+            let low = rules::recent(workload.engine.version).iter().map(of).fold(default, f64::min);
             let error = if sizes.has_encoder() { ENCODER_ERROR } else { 0.0 };
             (default, low - error, high + error)
         };

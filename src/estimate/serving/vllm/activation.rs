@@ -4,7 +4,7 @@
 //! larger of two moments: the sampler on `max_num_seqs` rows of logits, and one layer's forward pass over
 //! `max_num_batched_tokens` tokens. Fused mixture-of-experts workspaces persist through both.
 
-use crate::estimate::model::{Mlp, Model, TensorKind};
+use crate::estimate::model::{Attention, Mlp, Model, TensorKind};
 use crate::estimate::parallel::Stage;
 
 /// GiB that every profile run holds beside what is counted here.
@@ -18,6 +18,10 @@ const TOWER: f64 = 0.13 * (1u64 << 30) as f64;
 
 /// Tokens that the fused experts work on at once (`VLLM_FUSED_MOE_CHUNK_SIZE`).
 const EXPERT_CHUNK: f64 = 32_768.0;
+
+/// Bytes of a sparse indexer's key beside its width, and of its scores (`VLLM_SPARSE_INDEXER_MAX_LOGITS_MB`).
+const INDEX_SCALE: f64 = 4.0;
+const INDEX_SCORES: f64 = 512.0 * (1u64 << 20) as f64;
 
 /// Sizes of a profile run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +40,8 @@ pub struct Profile {
     pub expert: f64,
     /// Data-parallel ranks whose tokens are gathered for the experts.
     pub data: f64,
+    /// Tokens whose index keys a sparse indexer gathers at once.
+    pub indexed: f64,
 }
 
 /// Peak bytes of the profile run on one rank of a stage.
@@ -45,12 +51,22 @@ pub fn peak(model: &Model, stage: &Stage<'_>, profile: &Profile) -> f64 {
     let workspace = stage.layers.iter().map(|(_, group)| experts(&group.mlp, model, profile)).fold(0.0, f64::max);
     let dense = stage.layers.iter().map(|(_, group)| feed_forward(&group.mlp, profile)).fold(0.0, f64::max);
     let streams = if stage.is_first() { STREAMS } else { STREAMS + STAGE_STREAMS };
-    let forward = dense + streams * hidden;
+    let indexer = stage.layers.iter().map(|(_, group)| index_keys(&group.attention, profile)).fold(0.0, f64::max);
+    let scores = if indexer > 0.0 { INDEX_SCORES } else { 0.0 };
+    let forward = (dense + streams * hidden).max(scores);
     let logits = profile.sequences.min(profile.tokens) * model.vocab_size as f64;
     let sampler = if stage.is_last() { logits * (profile.element + profile.sampler) + hidden + BASE } else { 0.0 };
     let tower = model.outer.iter().any(|tensor| tensor.kind == TensorKind::Tower) && stage.is_first();
     let tower = if tower { TOWER + hidden } else { 0.0 };
-    forward.max(sampler) + workspace + tower
+    forward.max(sampler) + workspace + indexer + tower
+}
+
+/// The workspace that a sparse indexer gathers keys in: 8-bit keys with one fp32 scale each.
+fn index_keys(attention: &Attention, profile: &Profile) -> f64 {
+    match attention {
+        Attention::Latent { indexer: Some(width), .. } => profile.indexed * (*width as f64 + INDEX_SCALE),
+        _ => 0.0,
+    }
 }
 
 /// Inner buffers of a feed-forward block: both halves of the gate and their product, or input and output of the
@@ -76,4 +92,55 @@ fn experts(mlp: &Mlp, model: &Model, profile: &Profile) -> f64 {
     let tokens = gathered.min(EXPERT_CHUNK.max(profile.tokens));
     let received = (gathered - profile.tokens) * hidden * profile.element;
     tokens * top_k as f64 * (up.max(hidden) + inner) * profile.element + received
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::serving::fixtures::{self, Shape};
+
+    const PROFILE: Profile = Profile {
+        tokens: 8192.0,
+        sequences: 1024.0,
+        element: 2.0,
+        sampler: 12.55,
+        tensor: 1.0,
+        expert: 1.0,
+        data: 1.0,
+        indexed: 0.0,
+    };
+
+    fn of(model: &Model, profile: &Profile) -> f64 {
+        let stages = crate::estimate::parallel::stages(model, 1, None).unwrap();
+        peak(model, &stages[0], profile)
+    }
+
+    /// 0.19.0 on H100 with Llama-3.1-8B: 1.89 GiB; without a sampler the widest layer is the peak.
+    #[test]
+    fn the_larger_of_sampler_and_layer() {
+        let model = fixtures::dense(&Shape::LLAMA_8B);
+        let gib = |bytes: f64| bytes / f64::from(1 << 30);
+        assert!((gib(of(&model, &PROFILE)) - 1.89).abs() < 0.01);
+        let layer = of(&model, &Profile { sequences: 0.0, ..PROFILE });
+        assert!((gib(layer) - 8192.0 * 2.0 * (3.0 * 14_336.0 + 4.25 * 4096.0) / f64::from(1 << 30)).abs() < 0.001);
+    }
+
+    /// `get_max_prefill_buffer_size`: DeepSeek-V3.2 at 163,840 tokens reserves 865,075,200 bytes.
+    #[test]
+    fn a_sparse_indexer_reserves_room_for_its_keys() {
+        let shape = Shape::LLAMA_8B;
+        let latent = |indexer| Attention::Latent {
+            heads: 128,
+            latent: 512,
+            rope: 64,
+            nope: 128,
+            value: 128,
+            q_latent: Some(1536),
+            indexer,
+        };
+        let model = |indexer| fixtures::model(&shape, vec![fixtures::layers(&shape, 4, latent(indexer))]);
+        let profile = Profile { indexed: 40.0 * 163_840.0, ..PROFILE };
+        let more = of(&model(Some(128)), &profile) - of(&model(None), &profile);
+        assert!((more - 865_075_200.0).abs() < 1.0, "{more}");
+    }
 }

@@ -2,7 +2,9 @@
 
 pub(super) mod activation;
 mod pool;
+mod refusals;
 mod rules;
+mod sizes;
 
 pub use rules::CONSTANTS;
 
@@ -10,14 +12,15 @@ use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
 use crate::estimate::memory::kv_cache::{CacheFormat, LayerCache};
 use crate::estimate::memory::weights::Storage;
-use crate::estimate::model::Model;
+use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
-use crate::estimate::workload::Workload;
-use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Refusal, ServingDetail, Term, TermName};
+use crate::estimate::workload::{Parallelism, Workload};
+use crate::estimate::{Device, Estimate, EstimateError, PerGpu, ServingDetail, Term, TermName};
 
 use pool::{Pool, Scheduling};
-use rules::Rules;
+use rules::{Lean, Log, Rules};
+use sizes::BatchDefaults;
 
 /// What `--max-model-len auto` may come down to, tokens.
 const SHORTEST_CONTEXT: u64 = 16;
@@ -41,8 +44,7 @@ struct Plan<'a> {
     device: &'a Device,
     rules: &'static Rules,
     context: u64,
-    tokens: u64,
-    sequences: u64,
+    step: BatchDefaults,
     fraction: f64,
     usable: Bytes,
     element: DType,
@@ -68,7 +70,6 @@ impl<'a> Plan<'a> {
     fn new(workload: &'a Workload, model: &'a Model, device: &'a Device) -> Result<Self, EstimateError> {
         let engine = &workload.engine;
         let rules = rules::likely(engine.version);
-        let defaults = rules::batch_defaults(device);
         // One block is all that a context must be able to shrink to.
         let shortest = engine.auto_context.then_some(SHORTEST_CONTEXT);
         let context = workload.context_length.or(shortest).or(model.max_position_embeddings).ok_or_else(|| {
@@ -94,8 +95,7 @@ impl<'a> Plan<'a> {
             device,
             rules,
             context,
-            tokens: engine.max_num_batched_tokens.unwrap_or(defaults.tokens),
-            sequences: engine.max_num_seqs.unwrap_or(defaults.sequences),
+            step: step(workload, rules, device, context),
             fraction,
             usable: device.visible.scale(fraction),
             element,
@@ -108,8 +108,11 @@ impl<'a> Plan<'a> {
         let drafts = if engine.speculative_tokens > 0 && stage.is_last() { self.model.mtp.as_slice() } else { &[] };
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
-        let caches: Vec<(u64, LayerCache)> =
-            layers.map(|(n, group)| (n, LayerCache::of(&group.attention, &self.cache))).collect();
+        let cache = |group: &LayerGroup| {
+            let cache = LayerCache::of(&group.attention, &self.cache);
+            if engine.full_window_cache { cache.whole() } else { cache }
+        };
+        let caches: Vec<(u64, LayerCache)> = layers.map(|(n, group)| (n, cache(group))).collect();
         let pool = Pool::new(&caches, self.scheduling());
         let token_bytes = caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum();
         Rank {
@@ -117,7 +120,7 @@ impl<'a> Plan<'a> {
             weights: self.weights(stage, drafts),
             activations: self.activations(stage),
             non_torch: self.non_torch(),
-            graphs: self.graphs(),
+            graphs: self.graphs(stage),
             adapters: self.adapters(stage),
             pool,
             token_bytes,
@@ -131,7 +134,7 @@ impl<'a> Plan<'a> {
         };
         Scheduling {
             block_size,
-            batched_tokens: self.tokens,
+            batched_tokens: self.step.tokens,
             state_pages: self.rules.state_pages + self.workload.engine.speculative_tokens,
             tokens_by_concurrency: self.rules.tokens_by_concurrency,
         }
@@ -141,58 +144,77 @@ impl<'a> Plan<'a> {
         Storage {
             dtype: self.element,
             quantization: self.workload.quantization.as_ref().or(self.model.quantization.as_ref()),
-            parallelism: self.workload.parallelism,
+            parallelism: expert_shards(self.workload.parallelism),
+            attention_data: 1,
             fused: true,
         }
     }
 
     /// Weights of the stage, the rotary table, less what is kept on the host; a given checkpoint size corrects the sum.
-    fn weights(&self, stage: &Stage<'_>, drafts: &[crate::estimate::model::LayerGroup]) -> Interval {
+    fn weights(&self, stage: &Stage<'_>, drafts: &[LayerGroup]) -> Interval {
         let storage = self.storage();
         let drafts: Bytes = drafts.iter().map(|group| storage.layer(group).times(group.count)).sum();
         let bytes = storage.stage(self.model, stage) + drafts + rotary_table(self.model, self.element);
         let bytes = bytes - self.workload.engine.cpu_offload;
-        let quantized = storage.quantization.is_some();
-        if quantized { Interval::spread(bytes, 0.02, 0.03) } else { Interval::spread(bytes, 0.003, 0.004) }
+        let (below, above) = storage.error(self.model);
+        Interval::spread(bytes, below, above)
+    }
+
+    /// The profile run's peak under a version's rules, with the sampler's bytes per logit; without where none is said.
+    fn peak(&self, stage: &Stage<'_>, rules: &Rules, sampler: Option<f64>) -> f64 {
+        let step = step(self.workload, rules, self.device, self.context);
+        let split = &self.workload.parallelism;
+        let profile = activation::Profile {
+            tokens: step.tokens as f64,
+            sequences: if sampler.is_some() { step.sequences as f64 } else { 0.0 },
+            element: self.element.bytes(),
+            sampler: sampler.unwrap_or(0.0),
+            tensor: split.tensor as f64,
+            expert: split.expert as f64,
+            data: split.data as f64,
+            indexed: self.context.saturating_mul(rules.indexed_contexts) as f64,
+        };
+        activation::peak(self.model, stage, &profile)
     }
 
     fn activations(&self, stage: &Stage<'_>) -> Interval {
-        let peak = |rules: &Rules, sampler: f64| {
-            let tokens = if self.context <= rules.unchunked { self.context.max(self.tokens) } else { self.tokens };
-            let profile = activation::Profile {
-                tokens: tokens as f64,
-                sequences: self.sequences as f64,
-                element: self.element.bytes(),
-                sampler,
-                tensor: self.workload.parallelism.tensor as f64,
-                expert: self.workload.parallelism.expert as f64,
-                data: self.workload.parallelism.data as f64,
-            };
-            activation::peak(self.model, stage, &profile)
-        };
         let version = self.workload.engine.version;
-        let bounds = rules::candidates(version).iter().map(|rules| {
-            let [low, _, high] = rules.sampler;
-            (peak(rules, low), peak(rules, high))
+        let lowest = rules::candidates(version).iter().map(|rules| {
+            let samples = step(self.workload, rules, self.device, self.context).samples;
+            self.peak(stage, rules, samples.then_some(self.sampler(rules)[0]))
         });
-        let (low, high) = bounds.fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(p.0), high.max(p.1)));
-        let likely = peak(self.rules, self.rules.sampler[1]);
-        Interval::new(Bytes::from_f64(low * 0.9), Bytes::from_f64(likely), Bytes::from_f64(high * 1.1))
+        let low = lowest.fold(f64::INFINITY, f64::min);
+        let highest = rules::recent(version).iter().map(|rules| self.peak(stage, rules, Some(self.sampler(rules)[2])));
+        let high = highest.fold(0.0, f64::max);
+        let likely = self.peak(stage, self.rules, self.step.samples.then_some(self.sampler(self.rules)[1]));
+        let compiling = if self.workload.engine.enforce_eager { [0.0; 3] } else { self.rules.compiling };
+        let peak = Interval::new(Bytes::from_f64(low * 0.91), Bytes::from_f64(likely), Bytes::from_f64(high * 1.07));
+        peak + from_gib(compiling)
+    }
+
+    /// Bytes per logit that the sampler's profile holds for this model.
+    fn sampler(&self, rules: &Rules) -> [f64; 3] {
+        if lean(rules, self.model) { LEAN_SAMPLER } else { rules.sampler }
     }
 
     fn non_torch(&self) -> Interval {
         let split = &self.workload.parallelism;
-        let [low, likely, high] = rules::non_torch(self.rules, split.tensor, split.pipeline, self.device);
-        Interval::new(Bytes::from_gib(low), Bytes::from_gib(likely), Bytes::from_gib(high))
+        let experts = if split.expert > 1 || mixtures(self.model) > 0 { split.data } else { 1 };
+        let spread = sizes::Spread { tensor: split.tensor, pipeline: split.pipeline, experts };
+        from_gib(sizes::non_torch(self.rules, &spread, self.device))
     }
 
     /// The graph estimate that recent versions subtract; nothing where graphs live outside the budget or are off.
-    fn graphs(&self) -> Interval {
+    fn graphs(&self, stage: &Stage<'_>) -> Interval {
         if self.workload.engine.enforce_eager || !self.rules.graphs_in_budget {
             return Interval::ZERO;
         }
-        let low = if self.workload.engine.version.is_some() { 0.04 } else { 0.0 };
-        Interval::new(Bytes::from_gib(low), Bytes::from_gib(0.4), Bytes::from_gib(1.5))
+        let fine = |mlp: &Mlp| matches!(mlp, Mlp::Moe { experts, .. } if *experts > sizes::MANY_EXPERTS);
+        let mixtures = stage.layers.iter().filter(|(_, group)| fine(&group.mlp)).map(|(n, _)| n).sum();
+        let plain = stage.layer_count().saturating_sub(mixtures);
+        let estimate = from_gib(sizes::graphs(lean(self.rules, self.model), plain, mixtures));
+        let known = self.workload.engine.version.is_some();
+        if known { estimate } else { Interval { low: Bytes::ZERO, ..estimate } }
     }
 
     /// LoRA slots: both low-rank matrices of every linear layer, in 16 bit.
@@ -228,7 +250,7 @@ impl<'a> Plan<'a> {
         let wanted = fixed + self.request(worst, self.workload.batch_size.unwrap_or(1).max(1));
         let split = &self.workload.parallelism;
         Estimate {
-            per_gpu: PerGpu { required, wanted: wanted.max(required), reserved: self.reserved(worst, required) },
+            per_gpu: PerGpu { required, wanted: wanted.max(required), reserved: self.reserved(required) },
             usable: if self.workload.engine.kv_cache_memory.is_some() { self.device.visible } else { self.usable },
             terms: self.terms(worst, one),
             serving: Some(self.detail(worst, ranks)),
@@ -241,14 +263,13 @@ impl<'a> Plan<'a> {
     }
 
     /// The whole budget, plus graphs where they live outside it, plus the process's context.
-    fn reserved(&self, worst: &Rank<'_>, required: Interval) -> Interval {
+    fn reserved(&self, required: Interval) -> Interval {
         if self.workload.engine.kv_cache_memory.is_some() {
             return required;
         }
         let outside = !self.rules.graphs_in_budget && !self.workload.engine.enforce_eager;
         let graphs = if outside { (0.04, 0.8, 2.0) } else { (0.0, 0.1, 1.0) };
         let gib = |extra: f64| self.usable + Bytes::from_gib(extra);
-        let _ = worst;
         Interval::new(gib(graphs.0 - 2.0).min(self.usable), gib(graphs.1), gib(graphs.2))
     }
 
@@ -273,7 +294,7 @@ impl<'a> Plan<'a> {
                 Provenance::Calibrated,
                 format!(
                     "profile run of {} tokens, sampler on {} × {} logits",
-                    self.tokens, self.sequences, self.model.vocab_size
+                    self.step.tokens, self.step.sequences, self.model.vocab_size
                 ),
             ),
             (
@@ -311,58 +332,36 @@ impl<'a> Plan<'a> {
         let concurrency =
             ranks.iter().map(|rank| rank.pool.concurrency(bytes(rank), self.context)).fold(f64::INFINITY, f64::min);
         ServingDetail {
-            weights_bytes: worst.weights.likely,
+            // Adapter slots are allocated while the model loads.
+            weights_bytes: (worst.weights + worst.adapters).likely,
             non_kv_bytes: worst.fixed().likely,
             kv_pool_bytes: pool,
             kv_bytes_per_token: Bytes::from_f64(worst.token_bytes),
             kv_tokens: tokens,
             max_context: over_ranks(&|rank| rank.pool.max_context(bytes(rank), most)),
-            expected_log: vec![
-                format!("Model loading took {:.2} GiB memory", worst.weights.likely.gib()),
-                format!("Available KV cache memory: {:.2} GiB", pool.gib()),
-                format!("GPU KV cache size: {} tokens", thousands(tokens)),
-                format!("Maximum concurrency for {} tokens per request: {concurrency:.2}x", thousands(self.context)),
-            ],
+            expected_log: self.log(worst, pool, tokens, concurrency),
         }
     }
 
-    /// Start-up checks whose outcome is certain.
-    fn refusals(&self, worst: &Rank<'_>, one: Interval) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        if self.element == DType::Bf16
-            && self.workload.dtype == Some(DType::Bf16)
-            && self.device.compute_capability.is_some_and(|capability| capability < (8, 0))
-        {
-            refusals.push(Refusal {
-                code: "DTYPE_UNSUPPORTED",
-                message: format!(
-                    "bfloat16 needs compute capability 8.0, {} has less: use --dtype float16",
-                    self.device.product
-                ),
-            });
+    /// The main lines of the start-up log, as the version words them.
+    fn log(&self, worst: &Rank<'_>, pool: Bytes, tokens: u64, concurrency: f64) -> Vec<String> {
+        let weights = (worst.weights + worst.adapters).likely.gib();
+        let length = thousands(self.context);
+        let most = format!("Maximum concurrency for {length} tokens per request: {concurrency:.2}x");
+        let size = format!("GPU KV cache size: {} tokens", thousands(tokens));
+        let available = format!("Available KV cache memory: {:.2} GiB", pool.gib());
+        let loaded = format!("Model loading took {weights:.2} GiB");
+        match self.rules.log {
+            Log::Blocks => {
+                let blocks = worst.pool.blocks(pool.as_f64());
+                let most = format!("Maximum concurrency for {} tokens per request: {concurrency:.2}x", self.context);
+                vec![format!("Loading model weights took {weights:.4} GB"), format!("# GPU blocks: {blocks}"), most]
+            }
+            Log::Tokens => vec![loaded, size, most],
+            Log::Available => vec![loaded, available, size, most],
+            Log::Memory => vec![loaded + " memory", available, size, most],
+            Log::OneLine => vec![loaded + " memory", available, format!("{size}, {most}")],
         }
-        let pool = self.usable - worst.fixed().low;
-        let given = self.workload.engine.kv_cache_memory;
-        if let Some(given) = given
-            && given < one.low
-        {
-            refusals.push(Refusal {
-                code: "KV_BELOW_ONE_REQUEST",
-                message: format!(
-                    "one request of {} tokens needs {:.2} of cache, {given:.2} is given",
-                    self.context, one.low
-                ),
-            });
-        } else if given.is_none() && worst.fixed().low <= self.usable && pool < one.low {
-            refusals.push(Refusal {
-                code: "KV_BELOW_ONE_REQUEST",
-                message: format!(
-                    "one request of {} tokens needs {:.2} of cache, at most {pool:.2} is left",
-                    self.context, one.low
-                ),
-            });
-        }
-        refusals
     }
 
     fn notes(&self) -> Vec<String> {
@@ -391,6 +390,47 @@ impl Rank<'_> {
     }
 }
 
+/// Bytes per logit where the profile run samples without top-k and top-p.
+const LEAN_SAMPLER: [f64; 3] = [0.0, 0.5, 5.0];
+
+/// Tokens and sequences of a step: as asked for, else the version's defaults.
+fn step(workload: &Workload, rules: &Rules, device: &Device, context: u64) -> BatchDefaults {
+    let defaults = sizes::batch_defaults(rules, device, context);
+    BatchDefaults {
+        tokens: workload.engine.max_num_batched_tokens.unwrap_or(defaults.tokens),
+        sequences: workload.engine.max_num_seqs.unwrap_or(defaults.sequences),
+        ..defaults
+    }
+}
+
+/// Without expert parallelism data-parallel ranks divide every expert among them, which holds as many bytes.
+const fn expert_shards(split: Parallelism) -> Parallelism {
+    if split.expert > 1 || split.data <= 1 {
+        return split;
+    }
+    Parallelism { expert: split.tensor.saturating_mul(split.data), ..split }
+}
+
+/// Layers with a mixture of experts.
+fn mixtures(model: &Model) -> u64 {
+    model.layers.iter().filter(|group| matches!(group.mlp, Mlp::Moe { .. })).map(|group| group.count).sum()
+}
+
+/// Whether a version serves the model with the newer model runner.
+fn lean(rules: &Rules, model: &Model) -> bool {
+    let recurrent = |group: &LayerGroup| matches!(group.attention, Attention::Linear(_) | Attention::Mamba(_));
+    match rules.lean {
+        Lean::Never => false,
+        Lean::Dense => mixtures(model) == 0 && !model.layers.iter().any(recurrent),
+        Lean::All => true,
+    }
+}
+
+/// An interval from GiB.
+fn from_gib([low, likely, high]: [f64; 3]) -> Interval {
+    Interval::new(Bytes::from_gib(low), Bytes::from_gib(likely), Bytes::from_gib(high))
+}
+
 /// The format that weights are loaded and activations computed in: fp32 checkpoints are served in 16 bit.
 fn compute_format(workload: &Workload, model: &Model) -> DType {
     workload.dtype.unwrap_or(match model.dtype {
@@ -401,7 +441,6 @@ fn compute_format(workload: &Workload, model: &Model) -> DType {
 
 /// The tables of rotary cosines and sines, shared by all layers.
 fn rotary_table(model: &Model, element: DType) -> Bytes {
-    use crate::estimate::model::Attention;
     let width = model.layers.iter().find_map(|group| match group.attention {
         Attention::Full(heads) | Attention::Sliding { heads, .. } | Attention::Chunked { heads, .. } => {
             Some(heads.key_dim)

@@ -100,6 +100,12 @@ impl Pool {
         self.block_bytes <= 0.0
     }
 
+    /// Recurrent states share the pool with caches that grow.
+    #[must_use]
+    pub fn is_hybrid(&self) -> bool {
+        self.buckets.iter().any(|bucket| matches!(bucket.cache, LayerCache::State { .. })) && self.buckets.len() > 1
+    }
+
     /// Blocks that one request of `tokens` needs, over all groups.
     #[must_use]
     pub fn request_blocks(&self, tokens: u64) -> u64 {
@@ -140,7 +146,7 @@ impl Pool {
     /// "GPU KV cache size" as the engine prints it for a pool of `bytes` and requests of `tokens`.
     #[must_use]
     pub fn printed_tokens(&self, bytes: f64, tokens: u64) -> u64 {
-        if self.scheduling.tokens_by_concurrency && self.buckets.len() > 1 {
+        if self.scheduling.tokens_by_concurrency {
             return (self.concurrency(bytes, tokens) * tokens as f64) as u64;
         }
         let groups: u64 = self.buckets.iter().map(|bucket| bucket.groups).sum();

@@ -1,6 +1,61 @@
 //! vLLM's constants by version: one row a change. Adding a version is adding a row.
+//!
+//! Version boundaries were read in the source of the releases (paths in the rows' `source`); figures in GiB are fitted
+//! to logs.
 
 use crate::estimate::workload::Version;
+
+/// The scheduler's defaults: tokens of a step and sequences at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// Contexts up to 32,768 tokens are prefilled in one step, longer ones in chunks of so many tokens.
+    WholePrompts(u64),
+    /// The large defaults on products named H100 or H200, 1024 sequences on all.
+    ByName,
+    /// The large defaults from 70 GiB on.
+    ByMemory,
+    /// As before, but not on A100.
+    ButA100,
+    /// As before, and larger ones from 160 GiB on.
+    Largest,
+}
+
+/// What of the memory outside torch counts as the engine's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Growth since before communicators were set up.
+    WithCommunicators,
+    /// Everything that is in use on the device, the process's own context included.
+    All,
+    /// Growth since after communicators were set up.
+    Growth,
+}
+
+/// Models whose profile run samples without top-k and top-p (the newer model runner), next to nothing beside the logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lean {
+    /// None.
+    Never,
+    /// Those without mixtures and recurrent layers.
+    Dense,
+    /// All.
+    All,
+}
+
+/// How start-up logs are worded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// `Loading model weights took`, `# GPU blocks`.
+    Blocks,
+    /// `Model loading took ... GiB`, `GPU KV cache size`.
+    Tokens,
+    /// And `Available KV cache memory`.
+    Available,
+    /// `... GiB memory`, as the next ones.
+    Memory,
+    /// Tokens and concurrency on one line.
+    OneLine,
+}
 
 /// How a version sizes things. A row holds from its version until the next row's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,106 +64,219 @@ pub struct Rules {
     pub since: Version,
     /// Default of `--gpu-memory-utilization`.
     pub memory_fraction: f64,
+    /// Defaults of the scheduler.
+    pub batch: Batch,
     /// Bytes that the sampler's profile run holds per logit, beside the logit itself in the model's format: lowest,
-    /// usual and highest seen (a cold compile cache raises recent versions).
+    /// usual and highest seen.
     pub sampler: [f64; 3],
-    /// Contexts up to this length are prefilled in one step: the profile run has as many tokens.
-    pub unchunked: u64,
+    /// Models for which the sampler holds next to nothing.
+    pub lean: Lean,
     /// Growth of memory outside torch on one GPU, GiB: lowest, usual, highest seen.
     pub outside: [f64; 3],
+    /// What of the memory outside torch counts.
+    pub counted: Counted,
+    /// What compiling adds to the profile's peak, GiB: warm cache, usual, cold cache.
+    pub compiling: [f64; 3],
     /// An estimate of CUDA graph memory is subtracted from the budget.
     pub graphs_in_budget: bool,
     /// "GPU KV cache size" is concurrency × context (else blocks / groups × block size).
     pub tokens_by_concurrency: bool,
     /// Pages that one request holds per recurrent group (2 where prefix caching keeps an aligned copy).
     pub state_pages: u64,
-    /// Runs that the row was fitted on.
+    /// Longest contexts whose index keys a sparse indexer has room to gather at once.
+    pub indexed_contexts: u64,
+    /// Wording of the log.
+    pub log: Log,
+    /// What the row rests on.
     pub source: &'static str,
 }
 
-const fn v(minor: u16) -> Version {
-    Version([0, minor, 0])
+const fn v(minor: u16, patch: u16) -> Version {
+    Version([0, minor, patch])
 }
+
+/// Sorting the logits to apply top-k and top-p: values, 64-bit indices, probabilities and the sort's own buffers.
+const SORT: [f64; 3] = [22.0, 36.1, 40.0];
+
+/// V0, before memory was profiled through torch's own statistics: all that the allocator reserved counts.
+const OLDEST: Rules = Rules {
+    since: v(0, 0),
+    memory_fraction: 0.9,
+    batch: Batch::WholePrompts(512),
+    sampler: [3.0, 36.1, 41.0],
+    lean: Lean::Never,
+    outside: [0.0, 0.3, 1.8],
+    counted: Counted::WithCommunicators,
+    compiling: [0.0; 3],
+    graphs_in_budget: false,
+    tokens_by_concurrency: false,
+    state_pages: 1,
+    indexed_contexts: 2,
+    log: Log::Blocks,
+    source: "0.6.2 worker.py (free memory before and after); Llama-2-7B on A100 (0.2.5), Llama-3.1-8B on RTX 3090",
+};
+
+/// V1 from 0.8 on.
+const V1: Rules = Rules {
+    since: v(8, 0),
+    memory_fraction: 0.9,
+    batch: Batch::ByName,
+    sampler: [6.0, 9.0, 36.1],
+    lean: Lean::Never,
+    outside: [0.0, 0.1, 0.3],
+    counted: Counted::All,
+    compiling: [0.0; 3],
+    graphs_in_budget: false,
+    tokens_by_concurrency: false,
+    state_pages: 1,
+    indexed_contexts: 2,
+    log: Log::Tokens,
+    source: "0.8.0 gpu_worker.py: all memory in use outside torch counts; FlashInfer samples where it is installed",
+};
+
+/// 0.19.
+const TRITON: Rules = Rules {
+    since: v(17, 0),
+    batch: Batch::ButA100,
+    sampler: [10.5, 12.55, 14.0],
+    outside: [0.1, 0.25, 0.5],
+    counted: Counted::Growth,
+    state_pages: 2,
+    indexed_contexts: 40,
+    log: Log::Memory,
+    source: "llm-d-planner PR 205: 0.19.0 on H100, 8 dense models; 0.17.0 topk_topp_sampler.py: no sort any more",
+    ..V1
+};
+
+/// 0.21.
+const COUNTED_GRAPHS: Rules = Rules {
+    since: v(21, 0),
+    memory_fraction: 0.92,
+    sampler: [1.0, 12.55, 16.0],
+    graphs_in_budget: true,
+    tokens_by_concurrency: true,
+    source: "0.21.0 kv_cache_utils.py: tokens are concurrency × context; envs.py: FlashInfer samples by default, and \
+             gpu_model_runner.py warms the other sampler up too",
+    ..TRITON
+};
 
 /// What holds from the last change on.
 const NEWEST: Rules = Rules {
-    since: v(26),
-    memory_fraction: 0.92,
-    sampler: [2.5, 7.0, 16.0],
-    unchunked: 0,
-    outside: [0.02, 0.25, 0.6],
-    graphs_in_budget: true,
-    tokens_by_concurrency: true,
-    state_pages: 2,
-    source: "logs of 0.26 to 0.29: Llama-3.1-8B on 80 GB (1.21 GiB without graphs), Qwen2.5-3B (0.22 warm, 0.67 cold)",
+    since: v(29, 0),
+    batch: Batch::Largest,
+    sampler: [0.0, 12.55, 16.0],
+    lean: Lean::All,
+    outside: [0.1, 0.3, 0.8],
+    compiling: [0.0, 0.1, 0.5],
+    log: Log::OneLine,
+    source: "0.29.0 config/vllm.py: the newer model runner for all models; Llama-3.1-8B on 80 GB (15.26 GiB consumed), \
+             Qwen2.5-3B 4-bit (0.15 warm and 0.68 GiB cold beside the weights)",
+    ..COUNTED_GRAPHS
 };
 
 /// Oldest first.
-pub const RULES: [Rules; 6] = [
+pub const RULES: [Rules; 16] = [
+    OLDEST,
     Rules {
-        since: v(0),
-        memory_fraction: 0.9,
-        sampler: [3.0, 5.0, 8.0],
-        unchunked: 32_768,
+        since: v(6, 3),
         outside: [0.0, 0.12, 1.8],
-        graphs_in_budget: false,
-        tokens_by_concurrency: false,
-        state_pages: 1,
-        source: "V0 logs of 0.6 and 0.7: Llama-3.1-8B on A10G (0.22 GiB) and RTX 3090 (2.07 GiB at 20,000 tokens)",
+        source: "0.6.4 worker.py: peak of torch and what is outside it; logs of 0.6",
+        ..OLDEST
     },
     Rules {
-        since: v(8),
-        memory_fraction: 0.9,
-        sampler: [6.0, 9.0, 26.0],
-        unchunked: 0,
-        outside: [0.0, 0.1, 0.3],
-        graphs_in_budget: false,
-        tokens_by_concurrency: false,
-        state_pages: 1,
-        source: "V1 logs of 0.10: Qwen3-0.6B on A100 (0.4 GiB at 256 sequences); Qwen2.5-7B-AWQ (1.04 GiB) bounds it",
+        since: v(6, 6),
+        batch: Batch::WholePrompts(2048),
+        outside: [0.0, 0.06, 1.8],
+        source: "0.6.6 config.py: chunks of 2048; logs of 0.7: Qwen2.5-7B 4-bit (1.42 GiB at 256 sequences), T4, A10G",
+        ..OLDEST
+    },
+    V1,
+    Rules { since: v(8, 5), batch: Batch::ByMemory, source: "0.8.5 arg_utils.py", ..V1 },
+    Rules { since: v(9, 0), batch: Batch::ButA100, source: "0.9.0 arg_utils.py", ..V1 },
+    Rules {
+        since: v(9, 1),
+        batch: Batch::ButA100,
+        counted: Counted::WithCommunicators,
+        log: Log::Available,
+        source: "0.9.1 gpu_worker.py: a snapshot before communicators; 0.10.2-dev Qwen3-0.6B on A100 (0.4 GiB)",
+        ..V1
     },
     Rules {
-        since: v(11),
-        memory_fraction: 0.9,
-        sampler: [22.0, 36.1, 40.0],
-        unchunked: 0,
+        since: v(11, 0),
+        batch: Batch::ButA100,
+        sampler: [6.0, 36.1, 40.0],
         outside: [0.0, 0.06, 0.3],
-        graphs_in_budget: false,
-        tokens_by_concurrency: false,
-        state_pages: 1,
-        source: "0.11 Qwen3-8B-FP8 on RTX 4090 (1.40 GiB at 256), 0.15 and 0.16 Qwen3-14B on H100 (5.64 GiB at 1024)",
+        counted: Counted::Growth,
+        log: Log::Available,
+        source: "0.11.0 gpu_worker.py: the snapshot after communicators; Qwen3-8B-FP8 on RTX 4090 (1.40 GiB at 256)",
+        ..V1
     },
     Rules {
-        since: v(17),
-        memory_fraction: 0.9,
-        sampler: [10.5, 12.55, 14.0],
-        unchunked: 0,
-        outside: [0.1, 0.25, 0.5],
-        graphs_in_budget: false,
-        tokens_by_concurrency: false,
-        state_pages: 2,
-        source: "llm-d-planner PR 205: 0.19.0 on H100, 8 dense models with vocabularies of 49k to 256k",
+        since: v(12, 0),
+        batch: Batch::ButA100,
+        sampler: SORT,
+        outside: [0.0, 0.06, 0.3],
+        counted: Counted::Growth,
+        log: Log::Memory,
+        source: "0.12.0 topk_topp_sampler.py: FlashInfer only on request; 0.15 and 0.16 Qwen3-14B on H100 (5.64 GiB)",
+        ..V1
     },
     Rules {
-        since: v(21),
-        memory_fraction: 0.9,
-        sampler: [5.0, 12.55, 16.0],
-        unchunked: 0,
-        outside: [0.1, 0.25, 0.5],
+        since: v(13, 0),
+        batch: Batch::ButA100,
+        sampler: SORT,
+        outside: [0.0, 0.06, 0.3],
+        counted: Counted::Growth,
+        indexed_contexts: 40,
+        log: Log::Memory,
+        source: "0.13.0 v1/attention/backends/mla/indexer.py (`get_max_prefill_buffer_size`)",
+        ..V1
+    },
+    TRITON,
+    Rules {
+        since: v(20, 0),
+        memory_fraction: 0.92,
         graphs_in_budget: true,
-        tokens_by_concurrency: false,
-        state_pages: 2,
-        source: "release notes and logs of 0.21 to 0.25: graph estimate inside the budget",
+        source: "0.20.0 config/cache.py (0.92), envs.py (VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS on)",
+        ..TRITON
+    },
+    COUNTED_GRAPHS,
+    Rules {
+        since: v(25, 0),
+        lean: Lean::Dense,
+        source: "0.25.1 config/vllm.py: the newer model runner for models without mixtures and recurrent layers",
+        ..COUNTED_GRAPHS
+    },
+    Rules {
+        since: v(28, 0),
+        batch: Batch::Largest,
+        lean: Lean::Dense,
+        outside: [0.1, 0.3, 0.8],
+        compiling: [0.0, 0.1, 0.5],
+        log: Log::OneLine,
+        source: "0.28.0 arg_utils.py (160 GiB), mem_utils.py: consumed memory is measured by what is free (since 0.27)",
+        ..COUNTED_GRAPHS
     },
     NEWEST,
 ];
 
-/// The rows that may be in force: one for a known version, the recent ones (0.8 and later) otherwise.
+/// The rows that may be in force: one for a known version, those of 0.8 and later otherwise.
 #[must_use]
 pub fn candidates(version: Option<Version>) -> &'static [Rules] {
-    let Some(version) = version else { return RULES.get(1..).unwrap_or(&RULES) };
+    let Some(version) = version else { return since(V1.since) };
     let index = RULES.iter().rposition(|rules| rules.since <= version).unwrap_or(0);
     RULES.get(index..=index).unwrap_or(&RULES)
+}
+
+/// The rows that are likely in force: as before, but only those of 0.17 and later for an unknown version.
+#[must_use]
+pub fn recent(version: Option<Version>) -> &'static [Rules] {
+    if version.is_some() { candidates(version) } else { since(TRITON.since) }
+}
+
+fn since(first: Version) -> &'static [Rules] {
+    let index = RULES.iter().position(|rules| rules.since >= first).unwrap_or(0);
+    RULES.get(index..).unwrap_or(&RULES)
 }
 
 /// The row that an estimate is made with: the version's own, the newest where it is unknown.
@@ -119,41 +287,3 @@ pub fn likely(version: Option<Version>) -> &'static Rules {
 
 /// The version that unversioned figures stand for.
 pub const CONSTANTS: &str = "vllm-2026.11";
-
-/// Memory from which vLLM uses its large defaults, and the product that is exempt from them.
-const LARGE_GPU_GIB: f64 = 70.0;
-const EXEMPT_PRODUCT: &str = "A100";
-
-/// Scheduler defaults that depend on the device (`EngineArgs.get_batch_defaults`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchDefaults {
-    /// `--max-num-batched-tokens` of the API server.
-    pub tokens: u64,
-    /// `--max-num-seqs`.
-    pub sequences: u64,
-}
-
-/// The scheduler's defaults on a device.
-#[must_use]
-pub fn batch_defaults(device: &crate::estimate::Device) -> BatchDefaults {
-    if device.visible.gib() >= LARGE_GPU_GIB && !device.product.contains(EXEMPT_PRODUCT) {
-        BatchDefaults { tokens: 8192, sequences: 1024 }
-    } else {
-        BatchDefaults { tokens: 2048, sequences: 256 }
-    }
-}
-
-/// Growth of memory outside torch between start-up snapshot and profile, GiB: low, likely, high.
-#[must_use]
-pub fn non_torch(rules: &Rules, tensor: u64, pipeline: u64, device: &crate::estimate::Device) -> [f64; 3] {
-    // Cards with NVLink get symmetric-memory and all-reduce workspaces; PCIe cards only NCCL's channels.
-    let linked = ["SXM", "HBM3", "H200", "B200", "B300", "GB200", "GB300", "NVL"];
-    let linked = linked.iter().any(|name| device.product.contains(name));
-    match (tensor, pipeline, linked) {
-        (1, 1, _) => rules.outside,
-        (1, _, _) => [0.02, 0.07, 0.6],
-        (2, _, true) => [0.4, 2.07, 2.3],
-        (_, _, true) => [0.4, 2.17, 2.5],
-        (_, _, false) => [0.1, 0.5, 2.2],
-    }
-}

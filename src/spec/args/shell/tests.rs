@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::spec::pod::Container;
 
 fn env(pairs: &str) -> Env {
     let container: Container = serde_json::from_str(&format!(r#"{{"name":"c","env":{pairs}}}"#)).unwrap();

@@ -85,7 +85,7 @@ fn filled(text: &str, parameters: &[(String, String)], unknown: &mut Vec<String>
             out.push_str(value);
         } else {
             let variable = format!("ARGO_{}", unknown.len());
-            out.push_str(&format!("$({variable})"));
+            out.extend(["$(", variable.as_str(), ")"]);
             unknown.push(variable);
         }
         rest = behind;

@@ -1,6 +1,11 @@
 //! Templates of objects whose controllers make the pods: each function writes down a pod that runs the same, as far as
 //! the object says what it runs.
 
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "all have the type of `Shape::Made`, and some always have something to run"
+)]
+
 pub(super) mod argo;
 pub(super) mod dynamo;
 pub(super) mod kaito;
