@@ -135,14 +135,14 @@ fn rights_are_to_read_and_to_say_what_became_of_a_profile() {
             .iter()
             .find(|role| role["metadata"]["labels"].as_object().unwrap().keys().all(|key| !key.contains("aggregate")));
         let read = ["get", "list", "watch"];
-        let rules = json!([
+        let expected = json!([
             {"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": read},
             {"apiGroups": ["vramguard.io"], "resources": ["modelprofiles", "clustermodelprofiles"], "verbs": read},
             {"apiGroups": ["vramguard.io"], "resources": ["modelprofiles/status", "clustermodelprofiles/status"], "verbs": ["patch"]},
         ]);
-        assert_eq!(servers.unwrap()["rules"], rules, "{name}");
+        assert_eq!(servers.unwrap()["rules"], expected, "{name}");
         // Users' roles are about profiles and nothing else.
-        for role in roles.iter().filter(|role| role["rules"] != rules) {
+        for role in roles.iter().filter(|role| role["rules"] != expected) {
             for rule in role["rules"].as_array().unwrap() {
                 assert_eq!(rule["apiGroups"], json!(["vramguard.io"]), "{name}");
             }

@@ -38,6 +38,10 @@ fn install(plane: &ControlPlane) -> Result<()> {
 fn try_install(plane: &ControlPlane) -> Result<()> {
     let mut objects = Release::of(chart::path("manifests/values.yaml")).objects()?;
     objects.retain(|object| object["kind"] == "CustomResourceDefinition" || object["kind"] == "ClusterRole");
+    // Another test installs and removes roles of the chart's names.
+    for role in objects.iter_mut().filter(|object| object["kind"] == "ClusterRole") {
+        role["metadata"]["name"] = format!("profiles-{}", role["metadata"]["name"].as_str().unwrap_or_default()).into();
+    }
     plane.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())?;
     let wait = ["wait", "--for=condition=Established", "--timeout=20s"];
     let definitions = ["crd/modelprofiles.vramguard.io", "crd/clustermodelprofiles.vramguard.io"];
@@ -190,9 +194,9 @@ fn the_servers_own_rights_suffice(plane: &ControlPlane) -> Result<()> {
     install(plane)?;
     let system = plane.namespace("rights")?;
     let subject = format!("--serviceaccount={}:default", system.name());
-    let name = format!("--clusterrole={}", "vramguard");
     let binding = format!("rights-{}", system.name());
-    plane.kubectl(&["create", "clusterrolebinding", &binding, &name, &subject])?.success()?;
+    let role = "--clusterrole=profiles-vramguard";
+    plane.kubectl(&["create", "clusterrolebinding", &binding, role, &subject])?.success()?;
     let account = plane.service_account(system.name(), "default")?;
     let webhook = crate::webhook::Settings::default().kubeconfig(account.kubeconfig()).start(plane)?;
     let team = webhook.namespace("served")?;

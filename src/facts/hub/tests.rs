@@ -98,8 +98,8 @@ fn what_is_no_config_is_said_and_not_shown() {
 
 #[test]
 fn large_answers_are_not_taken_in() {
-    let head = |length: &str| format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n").into_bytes();
     const SIZE: u64 = 200 << 20;
+    let head = |length: &str| format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n").into_bytes();
     let started = Instant::now();
     for length in [format!("content-length: {SIZE}"), "connection: close".to_owned()] {
         let error = after(Answer::Endless(head(&length), SIZE));
