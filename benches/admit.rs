@@ -125,12 +125,20 @@ fn stages(review: &[u8], app: &App) {
         source: None,
         inventory: snapshot.known_inventory(),
         policy: &policy,
+        config_maps: None,
     };
     let (source, asked) = (Source::default(), PolicyInput::default());
     let [envelope, _] = micros(|| review::parse(review).unwrap());
     let [decode, _] = micros(|| serde_json::from_str::<PodTemplate>(object).unwrap());
     let [declare, _] = micros(|| vramguard::spec::declare(&pod));
     let [whole, _] = micros(|| evaluate(&pod, &source, &asked, &environment));
+    let too_big = object.replace("meta-llama/Llama-2-7b-hf", "meta-llama/Llama-3.1-70B-Instruct");
+    let too_big = too_big.replace("\"4096\"", "\"131072\"");
+    let too_big: PodTemplate = serde_json::from_str(&too_big).unwrap();
+    let denied = evaluate(&too_big, &source, &asked, &environment).remove(0);
+    assert!(!denied.fixes.is_empty(), "{}", denied.message);
+    let [denial, slowest] = micros(|| evaluate(&too_big, &source, &asked, &environment));
+    println!("  a denial with its search for fixes: p50 {denial:.1} us, p99 {slowest:.1} us ({})", denied.message);
     println!(
         "  of it: envelope {envelope:.1}, pod {decode:.1}, declaration {declare:.1}, rest of the evaluation {:.1} us",
         whole - declare

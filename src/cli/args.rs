@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Format;
 #[cfg(feature = "webhook")]
 use super::serve;
-use super::{catalogues, check, completions, estimate, models, plot};
+use super::{catalogues, check, completions, estimate, explain, models, plot};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -36,6 +36,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// How much GPU memory one workload needs, term by term
     Estimate(Box<estimate::EstimateArgs>),
+    /// Where an estimate comes from: each term's formula, taken apart by tensors, layers and phases
+    Explain(Box<explain::ExplainArgs>),
     /// Whether the workloads in manifests fit the GPUs of a cluster
     Check(check::CheckArgs),
     /// Draw a chart
@@ -62,6 +64,7 @@ impl Command {
     pub(super) fn format(&self) -> Format {
         match self {
             Self::Estimate(args) => args.output.format,
+            Self::Explain(args) => args.output.format,
             Self::Check(args) => args.output.of_errors(),
             Self::Models(args) => args.output.format,
             Self::Gpus(args) => args.output.format,

@@ -21,8 +21,9 @@ use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
 use crate::facts::lookup::ModelSource;
 use crate::facts::profile::{Profile, Profiles};
-use crate::spec::patch;
-use crate::spec::{kinds, yaml};
+use crate::spec::files::ConfigMaps;
+use crate::spec::pod::PodTemplate;
+use crate::spec::{kinds, patch, yaml};
 
 /// Fewer files than this are read before a bar could be seen.
 const BAR_FROM: usize = 200;
@@ -110,10 +111,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let known = Known { policy: &policy, profiles: &profiles, source: hub.as_deref(), capacity: capacity.as_ref() };
     let bar = progress(files.len());
     for file in files {
-        checked.file(&file, given.text(&file), known);
+        checked.file(&file, given.text(&file));
         bar.inc(1);
     }
     bar.finish_and_clear();
+    checked.evaluate(known);
     if let Some(capacity) = capacity {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
@@ -168,10 +170,13 @@ struct Checked {
     reports: Vec<Report>,
     problems: Vec<Problem>,
     notes: Vec<String>,
+    /// Read and not yet judged: a ConfigMap may come after the pod that has it mounted.
+    found: Vec<(Source, PodTemplate)>,
+    config_maps: ConfigMaps,
 }
 
 impl Checked {
-    fn file(&mut self, path: &std::path::Path, text: Result<String, Failure>, known: Known<'_>) {
+    fn file(&mut self, path: &std::path::Path, text: Result<String, Failure>) {
         let name = path.display().to_string();
         let text = match text {
             Ok(text) => text,
@@ -180,11 +185,11 @@ impl Checked {
         let (documents, problems) = documents::read(&name, &text);
         self.problems.extend(problems);
         for document in documents {
-            self.document(&name, &document, known);
+            self.document(&name, &document);
         }
     }
 
-    fn document(&mut self, file: &str, document: &Document, known: Known<'_>) {
+    fn document(&mut self, file: &str, document: &Document) {
         if Profile::is_one(&document.value) {
             return;
         }
@@ -198,25 +203,31 @@ impl Checked {
             line: document.line,
             message: error.to_string(),
         }));
+        self.config_maps.collect(&document.value);
+        let sourced = templates.into_iter().map(|found| (source(file, document, found.object), found.pod));
+        self.found.extend(sourced);
+    }
+
+    fn evaluate(&mut self, known: Known<'_>) {
         let environment = Environment {
             catalog: Catalog::embedded(),
             profiles: known.profiles,
             source: known.source,
             inventory: known.capacity.map(|capacity| &capacity.inventory),
             policy: known.policy,
+            config_maps: Some(&self.config_maps),
         };
-        for found in templates {
-            let source = source(file, document, found.object);
+        for (source, pod) in &self.found {
             let label = known.capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
             let asked = PolicyInput {
                 namespace: &source.namespace,
                 namespace_label: label.map(String::as_str),
                 ..PolicyInput::default()
             };
-            let mut reports = evaluate::evaluate(&found.pod, &source, &asked, &environment);
+            let mut reports = evaluate::evaluate(pod, source, &asked, &environment);
             // Admission patches pods only, so that nobody's templates drift.
             for report in reports.iter_mut().filter(|report| report.source.kind == "Pod") {
-                report.patch = patch::annotate(&found.pod, &patch::record(report));
+                report.patch = patch::annotate(pod, &patch::record(report));
             }
             self.reports.extend(reports);
         }

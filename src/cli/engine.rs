@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::error::{Failure, code};
 use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
 use crate::decide::policy::PolicyInput;
-use crate::decide::report::{Fix, Report, Source};
+use crate::decide::report::{Change, Report, Solution, Source};
+use crate::decide::solve::Question;
 use crate::decide::{Candidates, Policy, Verdict};
 use crate::estimate::Device;
-use crate::evaluate::{Environment, evaluate_declaration};
+use crate::evaluate::{self, Environment, evaluate_declaration};
 use crate::facts;
 use crate::facts::catalog::Catalog;
 use crate::facts::lookup::ModelSource;
@@ -52,13 +53,12 @@ pub(super) fn short_product(product: &str) -> &str {
     product.strip_prefix("NVIDIA-").unwrap_or(product)
 }
 
-/// One workload against one GPU, or against none.
+/// One workload against where it may run, or against nothing.
 pub(super) fn estimate(
     declaration: &Declaration,
-    gpu: Option<&str>,
+    candidates: Option<&Candidates>,
     models: Option<&dyn ModelSource>,
-) -> Result<Report, Failure> {
-    let candidates = gpu.map(|name| given(name, declaration)).transpose()?;
+) -> Report {
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
     let environment = Environment {
         catalog: Catalog::embedded(),
@@ -66,17 +66,47 @@ pub(super) fn estimate(
         source: models,
         inventory: None,
         policy: &Policy::default(),
+        config_maps: None,
     };
     let asked = PolicyInput::default();
-    let mut report = evaluate_declaration(declaration, &source, &asked, candidates.as_ref(), &environment);
-    report.fixes.iter_mut().for_each(in_flags);
-    Ok(report)
+    let mut report = evaluate_declaration(declaration, &source, &asked, candidates, &environment);
+    for fix in &mut report.fixes {
+        in_flags(&mut fix.changes);
+    }
+    report
 }
 
-/// Says a fix in the flags of `estimate`; an engine's own flags stay. No resource is requested here.
-fn in_flags(fix: &mut Fix) {
-    fix.changes.retain(|change| !change.path.contains('/'));
-    for change in &mut fix.changes {
+/// Answers to questions about one workload.
+pub(super) fn solve(
+    declaration: &Declaration,
+    questions: &[Question],
+    candidates: Option<&Candidates>,
+    models: Option<&dyn ModelSource>,
+) -> Vec<Solution> {
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: models,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
+    let nowhere = Candidates::default();
+    let candidates = candidates.unwrap_or(&nowhere);
+    let mut solutions = evaluate::solve(declaration, questions, candidates, &environment);
+    for solution in &mut solutions {
+        in_flags(&mut solution.changes);
+        for alternative in &mut solution.alternatives {
+            in_flags(&mut alternative.changes);
+        }
+    }
+    solutions
+}
+
+/// Says changes in the flags of `estimate`; an engine's own flags stay. No resource is requested here.
+fn in_flags(changes: &mut Vec<Change>) {
+    changes.retain(|change| !change.path.contains('/') || change.path.starts_with("nodeSelector"));
+    for change in changes {
         if let Some((_, flag)) = FLAGS.iter().find(|(field, _)| *field == change.path) {
             change.path = (*flag).to_owned();
         }
@@ -84,7 +114,7 @@ fn in_flags(fix: &mut Fix) {
 }
 
 /// A node full of one product.
-fn given(name: &str, declaration: &Declaration) -> Result<Candidates, Failure> {
+pub(super) fn given(name: &str, declaration: &Declaration) -> Result<Candidates, Failure> {
     let class = GpuClass {
         device: device(name)?,
         sharing: Sharing::Exclusive,

@@ -6,9 +6,12 @@ use super::args::OutputArgs;
 use super::engine;
 use super::error::Failure;
 use super::exit::Exit;
+use super::explain::CapacityArgs;
 use super::hub::HubArgs;
 use super::output::{self, Format};
-use super::render::breakdown;
+use super::render::{answers, breakdown};
+use super::solve::{self, Asked};
+use super::values::Named;
 use super::workload_flags::WorkloadArgs;
 
 const EXAMPLES: &str = "\
@@ -18,7 +21,13 @@ Examples:
   vramguard estimate --model meta-llama/Llama-2-7b-hf --task training --sharding zero3 --data-parallel 4 \\
       --precision mixed-bf16 --checkpointing full --batch-size 4 --context-length 4096 --gpu A100-80GB
   vramguard estimate --method reference --task training --parameters 6.74e9 --layers 32 \\
-      --hidden-size 4096 --heads 32 --head-dim 128 --batch-size 4 --context-length 4096";
+      --hidden-size 4096 --heads 32 --head-dim 128 --batch-size 4 --context-length 4096
+  vramguard estimate --model meta-llama/Llama-3.1-8B-Instruct --engine vllm --gpu A10 --solve context
+  vramguard estimate --model meta-llama/Llama-3.1-70B-Instruct --engine vllm --context-length 8192 --solve gpu
+  vramguard estimate --model meta-llama/Llama-2-7b-hf --task training --batch-size 4 --context-length 4096 \\
+      --gpu A100-80GB --solve all
+
+Exit codes: 0 it fits (with --solve: everything has an answer), 1 it does not, 2 bad input";
 
 /// One workload, described by flags.
 #[derive(Debug, Args)]
@@ -26,9 +35,13 @@ Examples:
 pub(super) struct EstimateArgs {
     #[command(flatten)]
     pub workload: WorkloadArgs,
-    /// GPU to hold the estimate against, see `vramguard gpus`
-    #[arg(long, value_name = "GPU", help_heading = "Capacity")]
-    pub gpu: Option<String>,
+    #[command(flatten)]
+    pub capacity: CapacityArgs,
+    /// Also answer what would fit, proven by evaluating it: all, context, concurrency, micro-batch, sequence-length,
+    /// tensor-parallel, pipeline-parallel, kv-cache-dtype, quantization, checkpointing, sharding, gpu, mig; several are possible
+    #[arg(long, value_name = "WHAT", help_heading = "Capacity", hide_possible_values = true,
+        value_parser = Named::new(solve::NAMES, solve::read), value_delimiter = ',')]
+    pub solve: Vec<Asked>,
     #[command(flatten)]
     pub hub: HubArgs,
     /// Show each term's formula
@@ -39,15 +52,30 @@ pub(super) struct EstimateArgs {
 }
 
 pub(super) fn run(args: &EstimateArgs) -> Result<Exit, Failure> {
+    let declaration = args.workload.declaration()?;
+    let candidates = args.capacity.candidates(&declaration)?;
+    let task = declaration.task.unwrap_or(crate::estimate::workload::Task::Inference);
+    let questions = solve::questions(&args.solve, task, candidates.is_some())?;
     let hub = args.hub.source()?;
-    let report = engine::estimate(&args.workload.declaration()?, args.gpu.as_deref(), hub.as_deref())?;
+    let mut report = engine::estimate(&declaration, candidates.as_ref(), hub.as_deref());
     if report.estimate.is_none() {
         return Err(engine::refused(&report));
     }
+    report.solutions = engine::solve(&declaration, &questions, candidates.as_ref(), hub.as_deref());
     match args.output.format {
-        Format::Table => output::text(&breakdown::estimate(&report, args.explain))?,
+        Format::Table => {
+            let mut text = breakdown::estimate(&report, args.explain);
+            text.push_str(&answers::solutions(&report.solutions));
+            output::text(&text)?;
+        }
         format => output::document(&report, format)?,
     }
-    // Without a GPU there is nothing to be denied.
-    Ok(if args.gpu.is_some() { Exit::of([report.decision], false) } else { Exit::Success })
+    Ok(if !questions.is_empty() {
+        if solve::unanswered(&report.solutions) { Exit::Denied } else { Exit::Success }
+    } else if candidates.is_some() {
+        Exit::of([report.decision], false)
+    } else {
+        // Without a GPU there is nothing to be denied.
+        Exit::Success
+    })
 }

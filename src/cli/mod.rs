@@ -14,6 +14,7 @@ mod engine;
 mod error;
 mod estimate;
 mod exit;
+mod explain;
 pub mod hub;
 mod manifests;
 mod models;
@@ -24,6 +25,7 @@ pub mod render;
 mod schema;
 #[cfg(feature = "webhook")]
 pub mod serve;
+mod solve;
 mod values;
 mod workload_flags;
 
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     let exit = match command {
         Command::Estimate(args) => estimate::run(&args)?,
+        Command::Explain(args) => explain::run(&args)?,
         Command::Check(args) => check::run(&args)?,
         Command::Plot { chart } => plot::run(&chart)?,
         Command::Models(args) => models::run(&args)?,

@@ -1,5 +1,8 @@
 //! `vramguard plot`: charts of what the engine estimates.
 
+mod stack;
+mod sweep;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -8,7 +11,7 @@ use super::engine;
 use super::error::{Failure, code};
 use super::exit::Exit;
 use super::output;
-use super::render::chart::{Chart as Picture, Mark, Series};
+use super::render::chart::{Chart as Picture, Drawing, Mark, Series};
 use super::values::{self, DTypeOrAuto};
 use crate::decide::Report;
 use crate::estimate::workload::{Engine, Task};
@@ -23,6 +26,14 @@ const POINT_LIMIT: usize = 64;
 pub(super) enum Chart {
     /// KV cache against context length
     Kv(Box<KvArgs>),
+    /// What the memory is for, term by term, against one or several GPUs
+    Breakdown(Box<stack::BreakdownArgs>),
+    /// Memory over the phases of a training step
+    Phases(Box<stack::PhasesArgs>),
+    /// What is needed as the context grows, against what GPUs offer
+    Context(Box<sweep::ContextArgs>),
+    /// What is needed as the batch grows, against what GPUs offer
+    Batch(Box<sweep::BatchArgs>),
 }
 
 const EXAMPLES: &str = "\
@@ -62,13 +73,17 @@ pub(super) struct KvArgs {
 }
 
 pub(super) fn run(chart: &Chart) -> Result<Exit, Failure> {
-    let Chart::Kv(args) = chart;
-    let picture = args.picture()?;
-    write(&picture, &args.output)?;
+    match chart {
+        Chart::Kv(args) => write(&args.picture()?, &args.output)?,
+        Chart::Breakdown(args) => write(&args.picture()?, &args.output)?,
+        Chart::Phases(args) => write(&args.picture()?, &args.output)?,
+        Chart::Context(args) => write(&args.sweep.picture(sweep::Axis::Context)?, &args.sweep.output)?,
+        Chart::Batch(args) => write(&args.sweep.picture(sweep::Axis::Batch)?, &args.sweep.output)?,
+    }
     Ok(Exit::Success)
 }
 
-fn write(picture: &Picture, path: &Path) -> Result<(), Failure> {
+fn write(picture: &impl Drawing, path: &Path) -> Result<(), Failure> {
     let drawn = |error: super::render::chart::ChartError| Failure::new(code::IO, error.to_string());
     if path.as_os_str() == "-" {
         return Ok(output::bytes(picture.svg().map_err(drawn)?.as_bytes())?);
@@ -117,8 +132,11 @@ impl KvArgs {
             subtitle: format!("{} concurrent sequence{plural} of full length{split}", self.batch_size),
             x_axis: "Context length, tokens".to_owned(),
             y_axis: "KV cache per GPU, GiB".to_owned(),
+            x_unit: 2048.0,
             series,
+            bands: Vec::new(),
             marks,
+            spots: Vec::new(),
         })
     }
 
@@ -140,7 +158,7 @@ impl KvArgs {
         let mut points = Vec::with_capacity(contexts.len());
         let mut used = None;
         for &tokens in contexts {
-            let report = engine::estimate(&self.declaration(model, format, tokens), None, None)?;
+            let report = engine::estimate(&self.declaration(model, format, tokens), None, None);
             points.push((tokens, cache(&report)?));
             used = report.workload.and_then(|workload| workload.kv_cache_dtype);
         }

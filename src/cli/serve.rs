@@ -52,6 +52,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "VRAMGUARD_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
+    /// Watch ConfigMaps, so that settings in mounted files are known; needs the right to list and watch them
+    #[arg(long, env = "VRAMGUARD_READ_CONFIG_MAPS")]
+    pub read_config_maps: bool,
+
     /// How long requests are still served after SIGTERM, while readiness fails
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, env = "VRAMGUARD_DRAIN_SECONDS")]
     pub drain_seconds: f64,
@@ -95,6 +99,7 @@ impl ServeArgs {
             ports_out: self.ports_out.clone(),
             policy: self.config.clone(),
             kubeconfig: self.kubeconfig.clone(),
+            read_config_maps: self.read_config_maps,
             drain,
             log_format,
             log_level: self.log_level.clone(),

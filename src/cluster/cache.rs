@@ -10,6 +10,9 @@ use super::CacheStatus;
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     pub(super) name: &'static str,
+    /// Size of an object, and of all that are held together.
+    weigh: fn(&V) -> usize,
+    budget: usize,
     state: Mutex<State<V>>,
 }
 
@@ -38,13 +41,27 @@ pub(super) enum Change<V> {
 
 impl<V: PartialEq> Cache<V> {
     pub(super) fn new(name: &'static str) -> Self {
+        Self::bounded(name, |_| 0, usize::MAX)
+    }
+
+    /// A cache that leaves out what would make it larger than `budget`.
+    pub(super) fn bounded(name: &'static str, weigh: fn(&V) -> usize, budget: usize) -> Self {
         let state =
             State { objects: BTreeMap::new(), incoming: None, synced: false, broken_since: None, fixed_count: None };
-        Self { name, state: Mutex::new(state) }
+        Self { name, weigh, budget, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is room for one more among others.
+    fn fits(&self, object: &V, others: &BTreeMap<String, Arc<V>>, key: &str) -> bool {
+        if self.budget == usize::MAX {
+            return true;
+        }
+        let held = others.iter().filter(|(other, _)| *other != key).map(|(_, object)| (self.weigh)(object));
+        held.fold((self.weigh)(object), usize::saturating_add) <= self.budget
     }
 
     /// Takes a change in; tells whether anything that matters is different now.
@@ -56,7 +73,9 @@ impl<V: PartialEq> Cache<V> {
                 false
             }
             Change::Listed(key, object) => {
-                if let (Some(incoming), Some(object)) = (&mut state.incoming, object) {
+                if let (Some(incoming), Some(object)) = (&mut state.incoming, object)
+                    && self.fits(&object, incoming, &key)
+                {
                     incoming.insert(key, Arc::new(object));
                 }
                 false
@@ -69,15 +88,15 @@ impl<V: PartialEq> Cache<V> {
                 state.objects = incoming;
                 first || different
             }
-            Change::Applied(key, Some(object)) => {
+            Change::Applied(key, Some(object)) if self.fits(&object, &state.objects, &key) => {
                 let same = state.objects.get(&key).is_some_and(|old| **old == object);
                 if !same {
                     state.objects.insert(key, Arc::new(object));
                 }
                 !same
             }
-            // An object that became unreadable is left out: what it was before is no longer true.
-            Change::Applied(key, None) | Change::Deleted(key) => state.objects.remove(&key).is_some(),
+            // An object that became unreadable or too large is left out: what it was before is no longer true.
+            Change::Applied(key, _) | Change::Deleted(key) => state.objects.remove(&key).is_some(),
         }
     }
 
@@ -145,6 +164,18 @@ mod tests {
         assert_eq!(cache.status().objects, 2, "a list under way is not visible");
         assert!(cache.apply(Change::ListComplete));
         assert_eq!(cache.entries().into_iter().map(|(k, v)| (k, *v)).collect::<Vec<_>>(), [("c".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn a_bounded_cache_leaves_out_what_is_too_much() {
+        let cache = Cache::bounded("configmaps", |weight: &u8| usize::from(*weight), 10);
+        listed(&cache, &[("a", 6), ("b", 5), ("c", 4)]);
+        let held = || cache.entries().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        assert_eq!(held(), ["a", "c"]);
+        assert!(cache.apply(Change::Applied("a".into(), Some(7))), "what no longer fits is left out");
+        assert_eq!(held(), ["c"]);
+        assert!(cache.apply(Change::Applied("b".into(), Some(5))));
+        assert_eq!(held(), ["b", "c"]);
     }
 
     #[test]

@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Notify;
 
 use crate::decide::Inventory;
 use crate::facts::profile::{CLUSTER_PLURAL, PLURAL, Profiles};
+use crate::spec::files::{ConfigMaps, Keys};
 use crate::spec::nodes::NodeView;
 use cache::Cache;
 use profiles::{ClusterProfile, NamespacedProfile, SeenProfile};
@@ -32,6 +33,9 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// A cache that has been out of step for longer than this is not ready.
 const STALE: Duration = Duration::from_mins(1);
+
+/// Bytes of all ConfigMaps that are held: what is beyond is not known.
+const CONFIG_MAPS_BUDGET: usize = 64 << 20;
 
 /// A snapshot that lags behind its caches for longer than this is not ready.
 const LAGGING: Duration = Duration::from_secs(10);
@@ -58,6 +62,9 @@ pub struct Cluster {
     pods: Cache<GpuPod>,
     profiles: Cache<SeenProfile>,
     wide_profiles: Cache<SeenProfile>,
+    /// Only where reading them was allowed.
+    config_maps: Option<Cache<Keys>>,
+    files: ArcSwapOption<ConfigMaps>,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
     /// Pods or capacity changed: figures of workloads are out of date.
@@ -83,6 +90,10 @@ impl CacheStatus {
     /// Why decisions should not rely on this cache; `None` when they can.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
+        // Without it a file is not known, which decisions say.
+        if self.name == "configmaps" {
+            return None;
+        }
         let limit = if self.name == "snapshots" { LAGGING } else { STALE };
         match self.age {
             None => Some(format!("{}: not listed yet", self.name)),
@@ -103,6 +114,8 @@ impl Default for Cluster {
             pods: Cache::new("pods"),
             profiles: Cache::new(PLURAL),
             wide_profiles: Cache::new(CLUSTER_PLURAL),
+            config_maps: None,
+            files: ArcSwapOption::empty(),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
             workloads_changed: Notify::new(),
@@ -113,6 +126,19 @@ impl Default for Cluster {
 }
 
 impl Cluster {
+    /// Nothing is known yet; ConfigMaps will be watched too.
+    #[must_use]
+    pub fn with_config_maps() -> Self {
+        let cache = Cache::bounded("configmaps", objects::weight, CONFIG_MAPS_BUDGET);
+        Self { config_maps: Some(cache), ..Self::default() }
+    }
+
+    /// ConfigMaps that pods may have mounted as files; `None` unless they are watched and have been listed.
+    #[must_use]
+    pub fn config_maps(&self) -> Option<Arc<ConfigMaps>> {
+        self.files.load_full()
+    }
+
     /// A cluster that never changes, for tests and benchmarks: an inventory, and the `vramguard.io/mode` label of each
     /// namespace that has one.
     #[must_use]
@@ -140,11 +166,11 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        let profiles = [self.profiles.status(), self.wide_profiles.status()];
-        [self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot]
-            .into_iter()
-            .chain(profiles)
-            .collect()
+        let mut all = vec![self.nodes.status(), self.namespaces.status(), self.pods.status()];
+        all.extend(self.config_maps.as_ref().map(Cache::status));
+        all.push(snapshot);
+        all.extend([self.profiles.status(), self.wide_profiles.status()]);
+        all
     }
 
     /// Watches the cluster for ever.
@@ -167,9 +193,26 @@ impl Cluster {
             pods.follow(&client, objects::gpu_pod, pods_changed, observer),
             profiles.optional().follow(&client, read, profiles_changed, observer),
             wide_profiles.optional().follow(&client, read_cluster, profiles_changed, observer),
+            self.follow_config_maps(&client, observer),
             self.rebuild_on_change(),
             profiles::keep_status(self, &client, observer),
         );
+    }
+
+    /// Most namespaces hold the authority's certificate and nothing else.
+    async fn follow_config_maps(&self, client: &kube::Client, observer: &dyn Observer) {
+        let Some(cache) = &self.config_maps else { return };
+        let settings = Kind::all(cache).fields("metadata.name!=kube-root-ca.crt");
+        let publish = || {
+            let mut maps = ConfigMaps::default();
+            for (key, keys) in cache.entries() {
+                if let Some((namespace, name)) = key.split_once('/') {
+                    maps.add(namespace, name, keys);
+                }
+            }
+            self.files.store(cache.is_synced().then(|| Arc::new(maps)));
+        };
+        settings.follow(client, objects::settings, publish, observer).await;
     }
 
     /// GPU pods by `namespace/name`, in that order.

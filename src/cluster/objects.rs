@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 
+use crate::spec::files::Keys;
 use crate::spec::gpus;
 use crate::spec::nodes::{NodeMetadata, NodeSpec, NodeStatus, NodeView};
 use crate::spec::pod::{Owner, PodSpec, PodTemplate, ReplicaPods};
@@ -75,6 +76,31 @@ slim_resource!(Namespace as core::Namespace);
 /// The mode label, where there is one.
 pub(super) fn namespace_mode(namespace: Namespace) -> Option<String> {
     namespace.metadata.labels.and_then(|mut labels| labels.remove(MODE_LABEL))
+}
+
+/// A ConfigMap.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ConfigMap {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    data: Option<Keys>,
+}
+
+slim_resource!(ConfigMap as core::ConfigMap);
+
+/// Larger keys are no settings of a trainer or an engine.
+const LARGEST_KEY: usize = 64 << 10;
+
+/// The keys that may be settings.
+pub(super) fn settings(map: ConfigMap) -> Option<Keys> {
+    let mut keys = map.data.unwrap_or_default();
+    keys.retain(|_, text| text.len() <= LARGEST_KEY);
+    (!keys.is_empty()).then_some(keys)
+}
+
+/// Bytes of keys and texts.
+pub(super) fn weight(keys: &Keys) -> usize {
+    keys.iter().map(|(key, text)| key.len() + text.len()).sum()
 }
 
 /// A pod.

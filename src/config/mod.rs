@@ -26,6 +26,8 @@ pub struct Config {
     pub policy: Option<PathBuf>,
     /// Kubeconfig file; the usual places and the service account without.
     pub kubeconfig: Option<PathBuf>,
+    /// Watch ConfigMaps, for settings that trainers and engines read from mounted files.
+    pub read_config_maps: bool,
     /// How long requests are still accepted after a signal to stop.
     pub drain: Duration,
     /// How log lines look.

@@ -141,6 +141,35 @@ pub struct Candidates {
     pub unknown: Vec<String>,
 }
 
+impl Candidates {
+    /// Every class of an inventory, for workloads that are not tied to a pod.
+    #[must_use]
+    pub fn everywhere(inventory: &Inventory) -> Self {
+        let mut all = Self::default();
+        for node in &inventory.classes {
+            for (class, count) in &node.gpus {
+                let nodes = node.members.len() as u64;
+                match all.eligible.iter_mut().find(|candidate| candidate.class == *class) {
+                    Some(known) => {
+                        known.gpus_per_node = known.gpus_per_node.max(*count);
+                        known.nodes = known.nodes.saturating_add(nodes);
+                    }
+                    None => {
+                        all.eligible.push(Candidate { class: Arc::clone(class), gpus_per_node: *count, nodes });
+                    }
+                }
+            }
+            all.unknown.extend(node.unknown.iter().map(|gap| gap.reason.clone()));
+        }
+        all.unknown.dedup();
+        all.eligible.sort_by(|a, b| {
+            let (a, b) = (&a.class.device, &b.class.device);
+            b.visible.cmp(&a.visible).then_with(|| a.product.cmp(&b.product))
+        });
+        all
+    }
+}
+
 /// Visible memory summed over all devices of a class, for metrics.
 #[must_use]
 pub fn devices_by_class(inventory: &Inventory) -> BTreeMap<String, (Bytes, u64)> {

@@ -5,8 +5,10 @@
 pub mod fit;
 pub mod fixes;
 pub mod inventory;
+mod knobs;
 pub mod policy;
 pub mod report;
+pub mod solve;
 pub mod verdict;
 
 pub use inventory::{Candidate, Candidates, GpuClass, Inventory, NodeClass};

@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::solve::Question;
 use super::verdict::{Decision, Mode, Verdict};
 use crate::estimate::workload::{Parallelism, Task};
 use crate::estimate::{Bytes, Interval, PerGpu, Refusal, ServingDetail, Term, TrainingDetail};
@@ -74,6 +75,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Changes after which it fits, each proven by the same engine, cheapest first.
     pub fixes: Vec<Fix>,
+    /// Answers to what was asked with `--solve`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub solutions: Vec<Solution>,
     /// JSON patch (RFC 6902) that admission would apply.
     pub patch: Vec<serde_json::Value>,
 }
@@ -198,4 +202,92 @@ pub struct Change {
     pub from: String,
     /// Value after.
     pub to: String,
+}
+
+/// The answer to one question, proven by evaluating the changed workload.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Solution {
+    /// What was asked.
+    pub question: Question,
+    /// Whether there is an answer, and how sure it is.
+    pub outcome: Outcome,
+    /// The answer: a number, a name. Even the high estimate fits with it, or only the likely one if `outcome` is
+    /// `likely`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// For a largest number: up to where the likely estimate fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely: Option<u64>,
+    /// For a largest number: beyond this even the low estimate does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<u64>,
+    /// What to set, in the words of the source (flag, annotation field); empty if nothing changes.
+    pub changes: Vec<Change>,
+    /// The evaluation with the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Evaluated>,
+    /// The evaluation of the next value, which does not fit, or of the least one if nothing fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Evaluated>,
+    /// What bounds the answer besides memory, or why there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// The values that were tried where they are few.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// Whether a question has an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Even the high estimate fits.
+    Proven,
+    /// The likely estimate fits, the high one does not.
+    Likely,
+    /// Nothing fits.
+    Nothing,
+    /// The question makes no sense here.
+    NotApplicable,
+}
+
+/// One changed workload and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Evaluated {
+    /// The value that was tried.
+    pub value: String,
+    /// Needed per GPU.
+    pub need: Interval,
+    /// Of what the engine may plan with.
+    pub usable_bytes: Bytes,
+    /// On this GPU class.
+    pub gpu_class: String,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Why the engine would refuse, where it would.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
+}
+
+/// One of few possible values.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Alternative {
+    /// What came of it.
+    #[serde(flatten)]
+    pub evaluated: Evaluated,
+    /// What to set.
+    pub changes: Vec<Change>,
+    /// GPUs of the replica.
+    pub gpus: u64,
+    /// Likely bytes per GPU that it frees; negative if it takes more.
+    pub frees_bytes: i64,
+    /// Largest context that then surely fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_context: Option<u64>,
+    /// Most sequences (serving) or largest micro-batch (training) that then surely fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<u64>,
 }

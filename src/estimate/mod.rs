@@ -4,7 +4,9 @@
 
 #![deny(clippy::disallowed_methods, reason = "pure: see clippy.toml")]
 
+pub mod constants;
 pub mod dtype;
+pub mod explain;
 mod fallback;
 pub mod interval;
 pub mod measured;
@@ -71,6 +73,25 @@ pub enum TermName {
     Fragmentation,
     /// Everything together, measured instead of estimated.
     Measured,
+}
+
+impl TermName {
+    /// All terms, in the order in which they are stacked.
+    pub const ALL: [Self; 13] = [
+        Self::Weights,
+        Self::Adapters,
+        Self::KvCache,
+        Self::State,
+        Self::Optimizer,
+        Self::Gradients,
+        Self::Activations,
+        Self::Logits,
+        Self::Transient,
+        Self::Comm,
+        Self::Runtime,
+        Self::CudaGraphs,
+        Self::Fragmentation,
+    ];
 }
 
 /// One addend: the terms of a quantity sum to it.
@@ -226,4 +247,10 @@ fn positive(field: &'static str, value: Option<u64>) -> Result<Option<u64>, Esti
         Some(n) if n > MOST => Err(EstimateError::Invalid { field, reason: format!("must be at most 2^40, not {n}") }),
         other => Ok(other),
     }
+}
+
+/// A model of the catalogue, for tests.
+#[cfg(test)]
+pub(crate) fn catalogued(name: &str) -> std::sync::Arc<model::Model> {
+    crate::facts::catalog::Catalog::embedded().find(name).unwrap()
 }

@@ -182,6 +182,8 @@ pub struct Engine {
     pub max_lora_rank: u64,
     /// Draft tokens per step of speculative decoding with the model's own MTP layers; 0 without.
     pub speculative_tokens: u64,
+    /// Prefixes are cached (`--enable-prefix-caching`), which takes further pages of recurrent states.
+    pub prefix_caching: Option<bool>,
     /// Data-parallel ranks of the attention among the tensor-parallel ones (SGLang `--enable-dp-attention`); 1 without.
     pub attention_data: u64,
     /// Layers per pipeline stage, where set by hand (`VLLM_PP_LAYER_PARTITION`).
@@ -232,6 +234,7 @@ impl Default for Engine {
             max_loras: 0,
             max_lora_rank: 16,
             speculative_tokens: 0,
+            prefix_caching: None,
             attention_data: 1,
             layer_partition: None,
             max_total_tokens: None,
@@ -320,6 +323,12 @@ pub struct Training {
     pub active_layers: Option<u64>,
     /// Tokens of a target sample of an encoder-decoder model, whose context length is that of the source.
     pub target_length: Option<u64>,
+    /// Sequences that one sample of the batch is made of: two for a preference pair (DPO), which run together; 1 when unset.
+    pub sequences_per_sample: Option<u64>,
+    /// Share of the device that an inference engine beside the trainer plans with (GRPO with a colocated engine).
+    pub colocated_share: Option<f64>,
+    /// Order in which a pipeline runs its micro-batches; one forward, one backward when unset.
+    pub schedule: Option<Schedule>,
     /// Multi-token-prediction layers that are trained (`--mtp-num-layers`); the trainer's habit when unset.
     pub mtp_layers: Option<u64>,
 }
@@ -366,9 +375,12 @@ named_enum! {
     /// An optimizer, by what it keeps per trainable parameter.
     Optimizer {
         /// Two states.
-        AdamW = "adamw" | "adam" | "adamw_torch" | "adamw_torch_fused" | "adamw-fused",
+        AdamW = "adamw" | "adam" | "adamw_torch" | "adamw_torch_fused" | "adamw-fused" | "adamw_hf" | "stable_adamw"
+            | "schedule_free_adamw" | "nadam" | "radam",
         /// Two states of 8 bits with block scales.
-        AdamW8bit = "adamw-8bit" | "adamw_8bit" | "adamw_bnb_8bit" | "adamw8bit",
+        AdamW8bit = "adamw-8bit" | "adamw_8bit" | "adamw_bnb_8bit" | "adamw8bit" | "adamw_torch_8bit",
+        /// Two states of 4 bits with block scales.
+        AdamW4bit = "adamw-4bit" | "adamw_4bit" | "adamw_torch_4bit" | "adamw4bit",
         /// As `adamw-8bit`, in unified memory.
         PagedAdamW8bit = "paged-adamw-8bit" | "paged_adamw_8bit",
         /// As `adamw`, in unified memory.
@@ -378,11 +390,13 @@ named_enum! {
         /// One state.
         Lion = "lion" | "lion_32bit",
         /// One state of 8 bits.
-        Lion8bit = "lion-8bit" | "lion_8bit",
+        Lion8bit = "lion-8bit" | "lion_8bit" | "paged_lion_8bit",
         /// No state.
         Sgd = "sgd",
         /// One state.
-        SgdMomentum = "sgd-momentum",
+        SgdMomentum = "sgd-momentum" | "adagrad" | "rmsprop",
+        /// Three states.
+        AdEmaMix = "ademamix" | "grokadamw",
         /// One state for matrices, AdamW for the rest.
         Muon = "muon",
     }
@@ -423,6 +437,18 @@ named_enum! {
         Hsdp = "hsdp",
         /// Megatron's distributed optimizer.
         Megatron = "megatron",
+    }
+}
+
+named_enum! {
+    /// Order in which a pipeline runs its micro-batches: decides how many a stage holds.
+    Schedule {
+        /// A stage holds as many micro-batches as stages follow it, and one.
+        OneForwardOneBackward = "1f1b" | "interleaved1f1b" | "interleaved-1f1b",
+        /// All forward passes before the first backward pass.
+        AllForward = "gpipe" | "looped-bfs" | "loopedbfs",
+        /// Gradients of weights are computed later, so that every stage holds as many as the first.
+        ZeroBubble = "zero-bubble" | "interleavedzerobubble" | "zbvzerobubble" | "zbv",
     }
 }
 

@@ -3,22 +3,27 @@
 //! The webhook and the command line both call [`evaluate`], so a denial in the cluster can be replayed in a terminal.
 
 mod doubt;
+mod flags;
 mod message;
 mod resolve;
+mod shelf;
 mod stored;
 mod view;
 
 use crate::decide::fit::{self, Assessment, Strictness};
 use crate::decide::fixes::Search;
 use crate::decide::policy::PolicyInput;
-use crate::decide::report::{Report, Source};
+use crate::decide::report::{Report, Solution, Source};
+use crate::decide::solve::{Question, Solver};
 use crate::decide::{Candidates, Decision, Inventory, Mode, Policy, Verdict};
+use crate::estimate::explain::{self, Explanation};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, TermName, Workload};
 use crate::facts::catalog::Catalog;
 use crate::facts::lookup::{ModelSource, Models};
 use crate::facts::profile::Profiles;
 use crate::spec::declaration::{Declaration, SpecError};
+use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
 
 /// What an evaluation may look at.
@@ -34,6 +39,8 @@ pub struct Environment<'a> {
     pub inventory: Option<&'a Inventory>,
     /// Policy in force.
     pub policy: &'a Policy,
+    /// ConfigMaps that pods may have mounted as files; `None` where none were looked for.
+    pub config_maps: Option<&'a ConfigMaps>,
 }
 
 impl<'a> Environment<'a> {
@@ -54,7 +61,7 @@ pub fn evaluate(
     asked: &PolicyInput<'_>,
     environment: &Environment<'_>,
 ) -> Vec<Report> {
-    let declared = crate::spec::declare(template);
+    let declared = crate::spec::declare_with(template, environment.config_maps);
     declared
         .into_iter()
         .map(|declared| match declared {
@@ -93,6 +100,9 @@ pub fn evaluate_declaration(
         draft.notes.extend(declaration.conflicts.iter().skip(1).cloned());
         return draft.finish(Verdict::SpecConflict, conflict.clone());
     }
+    if declaration.model.is_none() && declaration.unknown_fields.contains("model") {
+        return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
+    }
     let models = environment.models(asked.namespace);
     let resolved = match resolve::workload(declaration, models) {
         Ok(resolved) => resolved,
@@ -115,6 +125,69 @@ pub fn evaluate_declaration(
         }
     }
     draft.judge(declaration, &workload, candidates)
+}
+
+/// Answers to questions about a declaration; none if it cannot be resolved, which its report says.
+#[must_use]
+pub fn solve(
+    declaration: &Declaration,
+    questions: &[Question],
+    candidates: &Candidates,
+    environment: &Environment<'_>,
+) -> Vec<Solution> {
+    let Ok(resolved) = resolve::workload(declaration, environment.models("")) else { return Vec::new() };
+    let workload = &resolved.workload;
+    let strictness = Strictness { require_wanted: environment.policy.require_wanted };
+    let solver = Solver { workload, candidates, strictness, shelf: shelf::shelf() };
+    let mut solutions: Vec<Solution> = questions.iter().map(|question| solver.solve(*question)).collect();
+    for solution in &mut solutions {
+        let listed = solution.alternatives.iter_mut().flat_map(|alternative| alternative.changes.iter_mut());
+        for change in solution.changes.iter_mut().chain(listed) {
+            flags::in_source_words(change, workload, declaration);
+        }
+    }
+    solutions
+}
+
+/// As [`evaluate`], each report with its estimate taken apart, where there is one.
+#[must_use]
+pub fn explain_template(
+    template: &PodTemplate,
+    source: &Source,
+    asked: &PolicyInput<'_>,
+    environment: &Environment<'_>,
+) -> Vec<(Report, Option<Explanation>)> {
+    let declared = crate::spec::declare(template).into_iter();
+    let explained = |declaration: &Declaration| {
+        let candidates = landing(template, declaration, environment.inventory);
+        let report = evaluate_declaration(declaration, source, asked, candidates.as_ref(), environment);
+        let explanation = explain(declaration, &report, candidates.as_ref(), environment.models(asked.namespace));
+        (report, explanation)
+    };
+    declared
+        .map(|declared| match declared {
+            Ok(declaration) => explained(&declaration),
+            Err(error) => (invalid(template, source, asked, environment.policy, &error), None),
+        })
+        .collect()
+}
+
+/// Takes apart the estimate of a report that was made from this declaration: on the class that the report names, or on
+/// none.
+#[must_use]
+pub fn explain(
+    declaration: &Declaration,
+    report: &Report,
+    candidates: Option<&Candidates>,
+    models: Models<'_>,
+) -> Option<Explanation> {
+    let workload = resolve::workload(declaration, models).ok()?.workload;
+    let named = report.capacity.as_ref().map(|capacity| capacity.gpu_class.as_str());
+    let mut eligible = candidates.into_iter().flat_map(|candidates| &candidates.eligible);
+    let class = eligible.find(|candidate| Some(candidate.class.name().as_str()) == named).map(|found| &found.class);
+    let device = class.map_or_else(resolve::imaginary_device, |class| class.device.clone());
+    let estimate = crate::estimate::estimate(&workload, &device).ok()?;
+    explain::explain(&workload, &estimate).ok()
 }
 
 /// A report in the making.
@@ -143,6 +216,7 @@ impl<'a> Draft<'a> {
             message: String::new(),
             notes: Vec::new(),
             fixes: Vec::new(),
+            solutions: Vec::new(),
             patch: Vec::new(),
         };
         Self { report, policy, notes: Vec::new(), workload: None, described: false }
@@ -185,8 +259,12 @@ impl<'a> Draft<'a> {
         }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
             let gpus = declaration.gpus.as_ref().map_or(1, |request| request.count);
-            let search = Search { workload, gpus, candidates, strictness };
-            self.report.fixes = view::in_source_words(search.run(), workload, declaration);
+            let search = Search { workload, gpus, candidates, strictness, shelf: shelf::shelf() };
+            let mut fixes = search.run();
+            for change in fixes.iter_mut().flat_map(|fix| fix.changes.iter_mut()) {
+                flags::in_source_words(change, workload, declaration);
+            }
+            self.report.fixes = fixes;
         }
         // It fits with the default that stands in for what could not be read, which is worth a word.
         if !assessment.misfits.is_empty() || cheapest.is_some() {

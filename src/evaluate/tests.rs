@@ -37,6 +37,7 @@ fn judge_under(policy: &Policy, annotations: &Value, container: &Value, on: &[(&
         source: None,
         inventory: Some(&inventory),
         policy,
+        config_maps: None,
     };
     evaluate(&template, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
@@ -212,4 +213,20 @@ fn a_script_that_may_run_either_of_two_models_is_not_refused() {
     let report =
         judge(&json!({}), &json!({"image": "vllm/vllm-openai:v0.19.0", "command": ["sh", "-c", script]}), &[A10]);
     assert_eq!((report.verdict, report.decision), (Verdict::UnknownWorkload, Decision::Warn), "{}", report.message);
+}
+
+#[test]
+fn the_fixes_of_a_denial_cost_no_more_than_a_request_may() {
+    let vllm = json!({"image": "vllm/vllm-openai:v0.19.0", "args": ["--model=meta-llama/Llama-3.1-70B-Instruct"]});
+    let everything = [T4, A10, L40S, A100];
+    let denied = judge(&json!({}), &vllm, &everything);
+    assert_eq!(denied.verdict, Verdict::TooBig);
+    let fastest = (0..20).map(|_| {
+        let started = std::time::Instant::now();
+        let _ = judge(&json!({}), &vllm, &everything);
+        started.elapsed()
+    });
+    let fastest = fastest.min().unwrap();
+    // Unoptimized code on a busy machine is some thirty times slower than what serves requests.
+    assert!(fastest < std::time::Duration::from_millis(30), "{fastest:?}");
 }

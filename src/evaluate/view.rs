@@ -1,11 +1,11 @@
-//! Engine types to the machine interface's views, and fixes into the words of the source.
+//! Engine types to the machine interface's views.
 
 use crate::decide::fit::Fit;
-use crate::decide::report::{CapacityView, Change, EngineView, EstimateView, Fix, WorkloadView};
+use crate::decide::report::{CapacityView, EngineView, EstimateView, WorkloadView};
 use crate::estimate::dtype::DType;
-use crate::estimate::workload::{EngineName, ModelFacts, Task, Version};
+use crate::estimate::workload::{ModelFacts, Task, Version};
 use crate::estimate::{Estimate, Workload};
-use crate::spec::declaration::{Declaration, ModelReference, Origin};
+use crate::spec::declaration::{Declaration, ModelReference};
 
 use super::resolve;
 
@@ -76,42 +76,5 @@ pub(super) fn capacity(fit: &Fit) -> CapacityView {
         visible_bytes: fit.candidate.class.device.visible,
         usable_bytes: fit.estimate.usable,
         nodes: fit.candidate.nodes,
-    }
-}
-
-/// Flags of vLLM by annotation field.
-const VLLM_FLAGS: &[(&str, &str)] = &[
-    ("contextLength", "--max-model-len"),
-    ("batchSize", "--max-num-seqs"),
-    ("kvCacheDtype", "--kv-cache-dtype"),
-    ("quantization", "--quantization"),
-    ("dtype", "--dtype"),
-    ("engine.maxNumSeqs", "--max-num-seqs"),
-    ("engine.maxNumBatchedTokens", "--max-num-batched-tokens"),
-    ("parallelism.tensor", "--tensor-parallel-size"),
-    ("parallelism.pipeline", "--pipeline-parallel-size"),
-    ("engine.memoryFraction", "--gpu-memory-utilization"),
-];
-
-/// Says each change the way the user would make it: the engine's flag, unless an annotation said it, and the resource
-/// that was requested.
-pub(super) fn in_source_words(mut fixes: Vec<Fix>, workload: &Workload, declaration: &Declaration) -> Vec<Fix> {
-    for change in fixes.iter_mut().flat_map(|fix| fix.changes.iter_mut()) {
-        change.path = path(change, workload, declaration);
-    }
-    fixes
-}
-
-fn path(change: &Change, workload: &Workload, declaration: &Declaration) -> String {
-    if change.path == "gpus" {
-        return declaration.gpus.as_ref().map_or("nvidia.com/gpu", |request| request.resource.as_str()).to_owned();
-    }
-    let annotated = declaration.origins.get(change.path.as_str()) == Some(&Origin::Annotation);
-    let flags =
-        if workload.engine.name == EngineName::Vllm && workload.task == Task::Inference { VLLM_FLAGS } else { &[] };
-    let flag = flags.iter().find(|(field, _)| *field == change.path).map(|(_, flag)| *flag);
-    match flag {
-        Some(flag) if !annotated => flag.to_owned(),
-        _ => change.path.clone(),
     }
 }

@@ -12,6 +12,8 @@ const PRODUCTS: &str = include_str!("../../data/gpus.tsv");
 /// One line per instance type: name, product, devices, resource, MiB of a fraction, whether it is one, source.
 const INSTANCES: &str = include_str!("../../data/instances.tsv");
 
+/// Stands between a product and the profile of its slice.
+const SLICE: &str = "-MIG-";
 /// Endings that GPU feature discovery adds to the product of a shared device.
 const SHARED: &str = "-shared";
 /// Parts of product names that people leave out.
@@ -63,7 +65,7 @@ impl Gpu {
 
     /// A partition of a device rather than a whole one.
     fn is_slice(&self) -> bool {
-        self.product.contains("-MIG-")
+        self.product.contains(SLICE)
     }
 
     fn device(&self) -> Option<Device> {
@@ -148,6 +150,15 @@ fn instance(line: &'static str) -> Option<(&'static str, Instance)> {
 /// Every whole device whose memory is known, as the runtime sees it.
 pub fn all() -> impl Iterator<Item = Device> {
     products().iter().filter(|gpu| !gpu.is_slice()).filter_map(Gpu::device)
+}
+
+/// Every MIG slice of which nothing but the memory differs (no media engines), with the product that is sliced and the
+/// profile.
+pub fn slices() -> impl Iterator<Item = (&'static str, &'static str, Device)> {
+    products().iter().filter_map(|gpu| {
+        let (parent, profile) = gpu.product.split_once(SLICE)?;
+        (!profile.contains('+')).then_some((parent, profile, gpu.device()?))
+    })
 }
 
 /// A device by any of its names or by words of them in order (`H100-80GB`, `rtx 4090`, `l40s`), as the runtime sees

@@ -48,6 +48,22 @@ pub fn visible(product: &str, nvml: Bytes) -> Bytes {
 mod tests {
     use super::*;
 
+    /// Least squares through what each product loses.
+    #[test]
+    fn the_rule_is_the_line_through_the_table() {
+        let rows = LOGGED.iter().filter(|(name, _, _)| !name.contains("A100"));
+        let points: Vec<(f64, f64)> =
+            rows.map(|(_, mib, gib)| (*mib as f64 / 1024.0, *mib as f64 / 1024.0 - gib)).collect();
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+        let (size, loss) = (mean(|p| p.0), mean(|p| p.1));
+        let (up, along): (f64, f64) = points
+            .iter()
+            .fold((0.0, 0.0), |(up, along), (x, y)| (up + (x - size) * (y - loss), along + (x - size) * (x - size)));
+        let share = up / along;
+        assert!((share - RESERVED_SHARE).abs() < 0.0002, "{share}");
+        assert!((loss - share * size - RESERVED_GIB).abs() < 0.02, "{}", loss - share * size);
+    }
+
     #[test]
     fn logged_products_are_exact_and_others_follow_the_rule() {
         assert_eq!(format!("{:.2}", visible("NVIDIA-H100-80GB-HBM3", Bytes::from_mib(81_559))), "79.19 GiB");

@@ -1,9 +1,10 @@
 //! From a pod to declarations: which containers matter and what each of them runs.
 
 use super::annotations::{self, CONTAINER};
-use super::args;
+use super::args::{self, Surroundings};
 use super::declaration::{Declaration, SpecError};
 use super::draft::Draft;
+use super::files::{ConfigMaps, Files};
 use super::gpus;
 use super::numbers::shown;
 use super::pod::{Container, PodTemplate, ReplicaPods};
@@ -13,6 +14,12 @@ use super::suggest::did_you_mean;
 /// container of an annotated pod. Empty when the pod is none of our business.
 #[must_use]
 pub fn declare(pod: &PodTemplate) -> Vec<Result<Declaration, SpecError>> {
+    declare_with(pod, None)
+}
+
+/// As [`declare`], with the ConfigMaps whose keys the pod's volumes may show as files.
+#[must_use]
+pub fn declare_with(pod: &PodTemplate, maps: Option<&ConfigMaps>) -> Vec<Result<Declaration, SpecError>> {
     let annotated = annotations::describes_workload(&pod.annotations);
     let target = match target(pod) {
         Ok(target) => target,
@@ -28,7 +35,7 @@ pub fn declare(pod: &PodTemplate) -> Vec<Result<Declaration, SpecError>> {
         matter.extend(pod.containers().next());
     }
     let target = target.or_else(|| matter.first().copied());
-    matter.iter().map(|container| one(pod, container, target, matter.len())).collect()
+    matter.iter().map(|container| one(pod, container, target, matter.len(), maps)).collect()
 }
 
 /// The container that the annotations name.
@@ -72,6 +79,7 @@ fn one(
     container: &Container,
     target: Option<&Container>,
     of: usize,
+    maps: Option<&ConfigMaps>,
 ) -> Result<Declaration, SpecError> {
     let mut draft = Draft::default();
     draft.out.container.clone_from(&container.name);
@@ -88,7 +96,11 @@ fn one(
             ));
         }
     }
-    args::read(container, &mut draft);
+    args::read(
+        container,
+        &Surroundings { files: Files::of(pod, container, maps), pods: replica_pods(pod) },
+        &mut draft,
+    );
     if let Some((model, by)) = downloads::model(pod) {
         draft.downloaded(model, by);
     }

@@ -14,7 +14,7 @@ use super::suggest::did_you_mean;
 use crate::estimate::Bytes;
 use crate::estimate::dtype::DType;
 use crate::estimate::workload::{
-    Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Sharding, Task, Version,
+    Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Schedule, Sharding, Task, Version,
 };
 
 pub(crate) use names::QUANTIZATIONS;
@@ -53,10 +53,14 @@ pub(super) enum Kind {
     List(fn(&mut Draft, Vec<String>)),
     /// Whole numbers, as a list or separated by commas.
     Counts(fn(&mut Draft, Vec<u64>)),
+    /// As `Counts`, from 0.
+    Numbers(fn(&mut Draft, Vec<u64>)),
     /// An object.
     Object(fn(&mut Draft, Value)),
 }
 
+/// Most elements of a bucket: more than any model's largest matrix.
+const MAX_BUCKET: u64 = 1_000_000_000_000;
 /// Most GPUs that a degree of parallelism may name.
 const MAX_DEGREE: u64 = 65_536;
 
@@ -181,6 +185,83 @@ pub(super) const FIELDS: &[Field] = &[
         Kind::Count(0, 16, |d, n| d.out.training.reference_models = n),
     ),
     field("training.fusedKernels", &["fused-kernels"], Kind::Flag(|d, on| d.out.training.fused_kernels = on)),
+    field(
+        "training.sequenceParallel",
+        &["sequence-parallel"],
+        Kind::Flag(|d, on| d.out.training.sequence_parallel = Some(on)),
+    ),
+    field(
+        "training.virtualStages",
+        &["virtual-stages"],
+        Kind::Count(1, 1000, |d, n| d.out.training.virtual_stages = Some(n)),
+    ),
+    field("training.stageLayers", &["stage-layers"], Kind::Numbers(|d, list| d.out.training.stage_layers = list)),
+    field("training.eagerAttention", &["eager-attention"], Kind::Flag(|d, on| d.out.training.eager_attention = on)),
+    field("training.dropout", &["dropout"], Kind::Flag(|d, on| d.out.training.dropout = on)),
+    field(
+        "training.expertTensor",
+        &["expert-tensor-parallel"],
+        Kind::Count(1, MAX_DEGREE, |d, n| d.out.training.expert_tensor = Some(n)),
+    ),
+    field(
+        "training.shardReplicas",
+        &["shard-replicas"],
+        Kind::Count(1, MAX_DEGREE, |d, n| d.out.training.shard_replicas = Some(n)),
+    ),
+    field(
+        "training.deferredHeadGradients",
+        &["deferred-head-gradients"],
+        Kind::Count(0, 100_000, |d, n| d.out.training.deferred_head_gradients = n),
+    ),
+    field(
+        "training.optimizerInBackward",
+        &["optimizer-in-backward"],
+        Kind::Flag(|d, on| d.out.training.optimizer_in_backward = on),
+    ),
+    field(
+        "training.activationOffload",
+        &["activation-offload"],
+        Kind::Flag(|d, on| d.out.training.activation_offload = on),
+    ),
+    field("training.fixedLengths", &["fixed-lengths"], Kind::Flag(|d, on| d.out.training.fixed_lengths = Some(on))),
+    field("training.keepGathered", &["keep-gathered"], Kind::Flag(|d, on| d.out.training.keep_gathered = on)),
+    field("training.movingAverage", &["moving-average"], Kind::Flag(|d, on| d.out.training.moving_average = on)),
+    field(
+        "training.otherParameters",
+        &["other-parameters"],
+        Kind::Parameters(|d, n| d.out.training.other_parameters = n as u64),
+    ),
+    field("training.buckets.reduce", &[], Kind::Count(1, MAX_BUCKET, |d, n| d.out.training.buckets.reduce = Some(n))),
+    field(
+        "training.buckets.prefetch",
+        &[],
+        Kind::Count(0, MAX_BUCKET, |d, n| d.out.training.buckets.prefetch = Some(n)),
+    ),
+    field(
+        "training.buckets.maxLive",
+        &[],
+        Kind::Count(0, MAX_BUCKET, |d, n| d.out.training.buckets.max_live = Some(n)),
+    ),
+    field(
+        "training.buckets.secondaryShards",
+        &[],
+        Kind::Count(1, MAX_DEGREE, |d, n| d.out.training.buckets.secondary_shards = Some(n)),
+    ),
+    field(
+        "training.recomputeModules",
+        &["recompute-modules"],
+        Kind::List(|d, list| d.out.training.recompute_modules = list),
+    ),
+    field(
+        "training.projectionRank",
+        &["projection-rank"],
+        Kind::Count(1, MAX_DEGREE, |d, n| d.out.training.projection_rank = Some(n)),
+    ),
+    field(
+        "training.activeLayers",
+        &["active-layers"],
+        Kind::Count(1, 100_000, |d, n| d.out.training.active_layers = Some(n)),
+    ),
     field("training.lora.rank", &["lora-rank"], Kind::Count(1, MAX_DEGREE, |d, n| d.lora().rank = n)),
     field("training.lora.targets", &["lora-targets"], Kind::List(|d, list| d.lora().targets = list)),
     field("training.lora.quantizedBase", &["lora-quantized-base"], Kind::Flag(|d, on| d.lora().quantized_base = on)),
@@ -195,6 +276,19 @@ pub(super) const FIELDS: &[Field] = &[
         "training.lora.modulesToSave",
         &["lora-modules-to-save"],
         Kind::List(|d, list| d.lora().modules_to_save = list),
+    ),
+    field("training.schedule", &["pipeline-schedule"], Kind::Name(Schedule::NAMES, set_schedule)),
+    field("training.targetLength", &["target-length"], Kind::Tokens(|d, n| d.out.training.target_length = Some(n))),
+    field("training.mtpLayers", &["mtp-layers"], Kind::Count(0, 1000, |d, n| d.out.training.mtp_layers = Some(n))),
+    field(
+        "training.sequencesPerSample",
+        &["sequences-per-sample"],
+        Kind::Count(1, 1024, |d, n| d.out.training.sequences_per_sample = Some(n)),
+    ),
+    field(
+        "training.colocatedShare",
+        &["colocated-share"],
+        Kind::Share(|d, n| d.out.training.colocated_share = Some(n)),
     ),
     field("method", &[], Kind::Name(METHODS, set_method)),
 ];
@@ -229,7 +323,7 @@ impl Field {
             }
             Kind::Text(_) => "text".to_owned(),
             Kind::List(_) => "words, separated by commas or a list".to_owned(),
-            Kind::Counts(_) => "whole numbers, separated by commas or a list".to_owned(),
+            Kind::Counts(_) | Kind::Numbers(_) => "whole numbers, separated by commas or a list".to_owned(),
             Kind::Object(_) => "an object".to_owned(),
         }
     }
@@ -249,9 +343,10 @@ impl Field {
         if let Kind::List(set) = &self.kind {
             return list(value).map(|words| set(draft, words));
         }
-        if let Kind::Counts(set) = &self.kind {
+        if let Kind::Counts(set) | Kind::Numbers(set) = &self.kind {
+            let least = u64::from(matches!(self.kind, Kind::Counts(_)));
             let numbers: Result<Vec<u64>, String> =
-                list(value)?.iter().map(|n| numbers::count(n, 1, 100_000)).collect();
+                list(value)?.iter().map(|n| numbers::count(n, least, 100_000)).collect();
             return numbers.map(|numbers| set(draft, numbers));
         }
         let text = scalar(value)?;
@@ -279,7 +374,9 @@ impl Field {
             }
             Kind::Text(_) if text.is_empty() => return Err("must not be empty".to_owned()),
             Kind::Text(set) => set(draft, text),
-            Kind::List(_) | Kind::Counts(_) | Kind::Object(_) => return Err("must be a list or an object".to_owned()),
+            Kind::List(_) | Kind::Counts(_) | Kind::Numbers(_) | Kind::Object(_) => {
+                return Err("must be a list or an object".to_owned());
+            }
         }
         Ok(())
     }
@@ -398,6 +495,7 @@ name_setters! {
     set_sharding: Sharding => sharding,
     set_checkpointing: Checkpointing => checkpointing,
     set_loss: Loss => loss,
+    set_schedule: Schedule => schedule,
 }
 
 fn set_method(draft: &mut Draft, text: &str) -> bool {

@@ -9,6 +9,7 @@ mod declare;
 mod draft;
 pub mod eligibility;
 mod fields;
+pub mod files;
 pub mod gpus;
 pub mod kinds;
 pub mod numbers;
@@ -20,7 +21,7 @@ pub mod suggest;
 pub mod yaml;
 
 pub use declaration::{Declaration, GpuRequest, ModelReference, Origin, SpecError};
-pub use declare::declare;
+pub use declare::{declare, declare_with};
 pub use eligibility::candidates;
 pub(crate) use fields::QUANTIZATIONS;
 pub use pod::PodTemplate;

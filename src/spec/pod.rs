@@ -74,6 +74,9 @@ pub struct PodSpec {
     /// Init containers, sidecars (`restartPolicy: Always`) among them.
     #[serde(deserialize_with = "or_default")]
     pub init_containers: Vec<Container>,
+    /// Volumes; only ConfigMaps in them are looked at.
+    #[serde(deserialize_with = "or_default")]
+    pub volumes: Vec<Volume>,
     /// Labels that the node must have.
     #[serde(deserialize_with = "strings")]
     pub node_selector: BTreeMap<String, String>,
@@ -116,12 +119,90 @@ pub struct Container {
     /// Whole ConfigMaps or Secrets are imported as variables: any name may be set there.
     #[serde(deserialize_with = "is_non_empty_list")]
     pub env_from: bool,
+    /// Directory that it starts in; the image's when empty.
+    #[serde(deserialize_with = "or_default")]
+    pub working_dir: String,
+    /// Where volumes are mounted.
+    #[serde(deserialize_with = "or_default")]
+    pub volume_mounts: Vec<VolumeMount>,
     /// Requests and limits.
     #[serde(deserialize_with = "or_default")]
     pub resources: Resources,
     /// `Always` makes an init container a sidecar.
     #[serde(deserialize_with = "or_default")]
     pub restart_policy: String,
+}
+
+/// A volume: the ConfigMaps that its files come from, none for every other kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    /// Name, unique in the pod.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// One ConfigMap.
+    #[serde(deserialize_with = "or_default")]
+    pub config_map: Option<ConfigMapSource>,
+    /// Several sources in one directory.
+    #[serde(deserialize_with = "or_default")]
+    pub projected: Option<Projected>,
+}
+
+/// Sources of a projected volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Projected {
+    /// Each holds a ConfigMap, or something that is not looked at.
+    #[serde(deserialize_with = "or_default")]
+    pub sources: Vec<ProjectedSource>,
+}
+
+/// One source of a projected volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProjectedSource {
+    /// A ConfigMap.
+    #[serde(deserialize_with = "or_default")]
+    pub config_map: Option<ConfigMapSource>,
+}
+
+/// A ConfigMap as files.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ConfigMapSource {
+    /// Name of the object.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// Keys with their paths; empty means every key under its own name.
+    #[serde(deserialize_with = "or_default")]
+    pub items: Vec<KeyPath>,
+}
+
+/// A key of a ConfigMap and the file that it becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct KeyPath {
+    /// Key.
+    #[serde(deserialize_with = "or_default")]
+    pub key: String,
+    /// Path in the volume.
+    #[serde(deserialize_with = "or_default")]
+    pub path: String,
+}
+
+/// Where a container sees a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeMount {
+    /// Volume.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// Directory, or file with `sub_path`.
+    #[serde(deserialize_with = "or_default")]
+    pub mount_path: String,
+    /// File or directory of the volume; all of it when empty.
+    #[serde(deserialize_with = "or_default")]
+    pub sub_path: String,
 }
 
 /// One environment variable.

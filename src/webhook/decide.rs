@@ -35,6 +35,7 @@ pub(super) struct Outcome {
 /// Judges the object of a review.
 pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Outcome {
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
+    let config_maps = app.cluster.config_maps();
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let label = snapshot.namespace_modes.get(namespace).map(String::as_str);
     let asked = PolicyInput { namespace, namespace_label: label, ..PolicyInput::default() };
@@ -49,6 +50,7 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
         source: app.model_source(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
+        config_maps: config_maps.as_deref(),
     };
     let mut judged = Judged::default();
     for template in &templates {
@@ -78,7 +80,14 @@ fn templates(endpoint: Endpoint, request: &Request<'_>) -> Result<Vec<Template>,
             return Ok(Vec::new());
         }
     }
-    Ok(new.into_iter().filter(|template| !template.pod.annotations.contains_key(MIRROR)).collect())
+    // Files are those of the namespace that the object is for, whatever a template says of its own.
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let placed = |mut template: Template| {
+        namespace.clone_into(&mut template.pod.namespace);
+        template
+    };
+    let ours = new.into_iter().filter(|template| !template.pod.annotations.contains_key(MIRROR));
+    Ok(ours.map(placed).collect())
 }
 
 /// A pod is decoded at once, skipping what is not read; other kinds are searched for their templates.

@@ -147,7 +147,8 @@ pub async fn run(config: &Config) -> Result<(), ServeError> {
     let policy = PolicyFile::load(config.policy.as_deref())?;
     let certificate = Certificate::load(&config.certificate)?;
     let client = client::connect(config.kubeconfig.as_deref()).await?;
-    let app = App::new(Metrics::new()?, policy, Cluster::default(), certificate);
+    let cluster = if config.read_config_maps { Cluster::with_config_maps() } else { Cluster::default() };
+    let app = App::new(Metrics::new()?, policy, cluster, certificate);
     #[cfg(feature = "hub")]
     let app = app.with_hub(config.hub.clone().map(Hub::new).transpose()?);
     let app = Arc::new(app);

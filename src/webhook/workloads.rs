@@ -65,12 +65,14 @@ fn refresh(app: &App) {
         workloads.entry((&pod.template.namespace, &pod.workload)).or_insert(pod);
     }
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
+    let config_maps = app.cluster.config_maps();
     let environment = Environment {
         catalog: Catalog::embedded(),
         profiles: &snapshot.profiles,
         source: app.model_source(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
+        config_maps: config_maps.as_deref(),
     };
     let mut figures = Vec::new();
     let mut dropped = 0;

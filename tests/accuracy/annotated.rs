@@ -133,6 +133,7 @@ fn report(row: &Value, trainer: bool) -> Option<Report> {
         source: None,
         inventory,
         policy: &Policy::default(),
+        config_maps: None,
     };
     Some(evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0))
 }

@@ -3,8 +3,6 @@
 //! Few logs name model, device and settings together, so every quantity is compared where the log has it and the rest
 //! of the row suffices to estimate it.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use vramguard::estimate::dtype::DType;
 use vramguard::estimate::model::Quantization;
@@ -14,7 +12,8 @@ use vramguard::estimate::workload::{
 use vramguard::estimate::{Bytes, Device, Estimate, Interval, TermName, estimate};
 use vramguard::facts::catalog::Catalog;
 
-use crate::statistics::Errors;
+use crate::family;
+use crate::sample::{Quantity, Sample};
 
 const ROWS: &str = include_str!("../data/measured-serving.jsonl");
 
@@ -74,12 +73,16 @@ const DESCRIBED: &[Described] = &[
     row("sc-183", "nvidia/DeepSeek-V3.1-NVFP4", "NVIDIA-GB200", None),
 ];
 
-fn engine_name(framework: &str) -> Option<EngineName> {
+/// The engines' names in tables.
+pub const ENGINES: [&str; 5] = ["SGLang", "TensorRT-LLM", "TGI", "llama.cpp", "Ollama"];
+
+fn engine_name(framework: &str) -> Option<(EngineName, &'static str)> {
     Some(match framework {
-        "sglang" => EngineName::Sglang,
-        "tgi" => EngineName::Tgi,
-        "tensorrt-llm" => EngineName::Trtllm,
-        "llama.cpp" | "ik_llama.cpp" => EngineName::Llamacpp,
+        "sglang" => (EngineName::Sglang, "SGLang"),
+        "tgi" => (EngineName::Tgi, "TGI"),
+        "tensorrt-llm" => (EngineName::Trtllm, "TensorRT-LLM"),
+        "llama.cpp" | "ik_llama.cpp" => (EngineName::Llamacpp, "llama.cpp"),
+        "ollama" => (EngineName::Ollama, "Ollama"),
         _ => return None,
     })
 }
@@ -94,10 +97,14 @@ fn version(text: &str) -> Option<Version> {
     (parts.len() >= 2).then(|| Version([parts[0], parts[1], parts.get(2).copied().unwrap_or(0)]))
 }
 
-fn workload(row: &Value, described: &Described) -> Option<Workload> {
+/// What the runtime saw of a row's device, GiB, and the catalogue's name of its model.
+pub fn described(id: &str) -> Option<(Option<f64>, &'static str)> {
+    DESCRIBED.iter().find(|row| row.id == id).map(|row| (row.visible, row.model))
+}
+
+fn workload(row: &Value, name: EngineName, described: &Described) -> Option<Workload> {
     let flags = &row["other_flags"];
     let number = |names: &[&str]| names.iter().find_map(|name| flags[*name].as_u64());
-    let name = engine_name(row["framework"].as_str().unwrap()).unwrap();
     let kv = match row["kv_dtype"].as_str().unwrap_or("auto") {
         "fp8" => Some(DType::Fp8),
         "q8_0" => Some(DType::Int8),
@@ -142,66 +149,73 @@ fn term(estimate: &Estimate, name: TermName) -> Interval {
     estimate.terms.iter().filter(|term| term.name == name).map(|term| term.bytes).sum()
 }
 
-#[derive(Default)]
-struct Quantities {
-    token: Errors,
-    weights: Errors,
-    pool: Errors,
-    state: Errors,
-    compute: Errors,
-}
-
-impl Quantities {
-    fn add(&mut self, row: &Value, estimate: &Estimate, on_device: bool) {
-        let id = row["id"].as_str().unwrap();
-        let measured = &row["measured"];
-        let serving = estimate.serving.as_ref().unwrap();
-        let mib = |bytes: Bytes| bytes.gib() * 1024.0;
-        if let Some(bytes) = measured["kv_bytes_per_token"].as_f64().filter(|bytes| *bytes > 0.0) {
-            self.token.add(id, serving.kv_bytes_per_token.as_f64(), bytes);
-        }
-        // Of some rows the checkpoint's format is only a guess.
-        let known = !row["weights_dtype"].as_str().is_some_and(|dtype| dtype.contains("inferred"));
-        if let Some(gib) = measured["weights_gib_per_gpu"].as_f64().filter(|_| known) {
-            let weights = term(estimate, TermName::Weights);
-            self.weights.add(id, weights.likely.gib(), gib);
-            self.weights.interval(weights.low.gib(), weights.high.gib(), gib);
-        }
-        let capped = row["other_flags"]["max_batch_total_tokens"].is_u64();
-        if let Some(gib) = measured["kv_cache_gib"].as_f64().filter(|_| on_device && !capped) {
-            self.pool.add(id, serving.kv_pool_bytes.gib(), gib);
-            // What is known of everything else is known of the pool.
-            let cache = [TermName::KvCache, TermName::Fragmentation, TermName::Transient];
-            let terms = estimate.terms.iter().filter(|term| !cache.contains(&term.name));
-            let other: Interval = terms.map(|term| term.bytes).sum();
-            if row["other_flags"]["max_total_tokens"].is_null() {
-                let share = row["other_flags"]["kv_cache_free_gpu_mem_fraction"].as_f64().unwrap_or(1.0);
-                let pool = serving.kv_pool_bytes.gib();
-                let low = pool - (other.high - other.likely).gib() * share;
-                let high = pool + (other.likely - other.low).gib() * share;
-                self.pool.interval(low, high, gib);
-            }
-        }
-        if let Some(weights) = measured["weights_mib_gpu"].as_f64() {
-            let bytes = term(estimate, TermName::Weights);
-            self.weights.add(id, mib(bytes.likely), weights);
-            self.weights.interval(bytes.low.gib(), bytes.high.gib(), weights / 1024.0);
-        }
-        if let Some(kv) = measured["kv_cache_mib"].as_f64().filter(|mib| *mib > 0.0) {
-            self.pool.add(id, mib(term(estimate, TermName::KvCache).likely), kv);
-        }
-        if let Some(state) = measured["recurrent_state_mib"].as_f64() {
-            let states = term(estimate, TermName::State);
-            self.state.add(id, mib(states.likely), state);
-            self.state.interval(states.low.gib() * 0.999, states.high.gib() * 1.001, state / 1024.0);
-        }
-        let compute = measured["compute_buffer_mib"].as_f64().or_else(|| measured["compute_buffer_mib_cuda1"].as_f64());
-        if let Some(measured) = compute {
-            let compute = term(estimate, TermName::Activations);
-            self.compute.add(id, mib(compute.likely), measured);
-            self.compute.interval(compute.low.gib(), compute.high.gib(), measured / 1024.0);
+/// What a row measured beside what is estimated of it.
+fn compared(
+    row: &Value,
+    engine: &'static str,
+    workload: &Workload,
+    estimate: &Estimate,
+    on_device: bool,
+) -> Vec<Sample> {
+    let ModelFacts::Known(model) = &workload.model else { return Vec::new() };
+    let measured = |name: &str| row["measured"][name].as_f64().filter(|value| *value > 0.0);
+    let serving = estimate.serving.as_ref().unwrap();
+    let gib = |bytes: Interval| Some((bytes.low.gib(), bytes.high.gib()));
+    let mut samples = Vec::new();
+    let mut add = |quantity, estimate, measured, bounds| {
+        samples.push(Sample {
+            engine,
+            family: family::of(model),
+            quantized: workload.quantization.is_some() || model.quantization.is_some(),
+            id: row["id"].as_str().unwrap().to_owned(),
+            quantity,
+            estimate,
+            measured,
+            bounds,
+        });
+    };
+    if let Some(bytes) = measured("kv_bytes_per_token") {
+        add(Quantity::TokenBytes, serving.kv_bytes_per_token.as_f64(), bytes, None);
+    }
+    // Of some rows the checkpoint's format is only a guess.
+    let known = !row["weights_dtype"].as_str().is_some_and(|dtype| dtype.contains("inferred"));
+    let weights =
+        measured("weights_gib_per_gpu").filter(|_| known).or(measured("weights_mib_gpu").map(|mib| mib / 1024.0));
+    if let Some(measured) = weights {
+        let weights = term(estimate, TermName::Weights);
+        add(Quantity::Weights, weights.likely.gib(), measured, gib(weights));
+    }
+    let flags = &row["other_flags"];
+    if let Some(measured) = measured("kv_cache_gib").filter(|_| on_device && !flags["max_batch_total_tokens"].is_u64())
+    {
+        add(Quantity::Pool, serving.kv_pool_bytes.gib(), measured, pool_bounds(flags, estimate));
+        if let Some(tokens) = row["measured"]["kv_tokens"].as_f64() {
+            add(Quantity::Tokens, serving.kv_tokens as f64, tokens, None);
         }
     }
+    if let Some(mib) = measured("kv_cache_mib") {
+        add(Quantity::Pool, term(estimate, TermName::KvCache).likely.gib(), mib / 1024.0, None);
+    }
+    if let Some(mib) = measured("recurrent_state_mib") {
+        let states = term(estimate, TermName::State);
+        let bounds = (states.low.gib() * 0.999, states.high.gib() * 1.001);
+        add(Quantity::State, states.likely.gib(), mib / 1024.0, Some(bounds));
+    }
+    if let Some(mib) = measured("compute_buffer_mib").or(measured("compute_buffer_mib_cuda1")) {
+        let compute = term(estimate, TermName::Activations);
+        add(Quantity::Compute, compute.likely.gib(), mib / 1024.0, gib(compute));
+    }
+    samples
+}
+
+/// What is known of everything else is known of the pool; a pool of given tokens has no bounds.
+fn pool_bounds(flags: &Value, estimate: &Estimate) -> Option<(f64, f64)> {
+    let cache = [TermName::KvCache, TermName::Fragmentation, TermName::Transient];
+    let other: Interval = estimate.terms.iter().filter(|term| !cache.contains(&term.name)).map(|term| term.bytes).sum();
+    let share = flags["kv_cache_free_gpu_mem_fraction"].as_f64().unwrap_or(1.0);
+    let pool = estimate.serving.as_ref().unwrap().kv_pool_bytes.gib();
+    let (below, above) = ((other.high - other.likely).gib() * share, (other.likely - other.low).gib() * share);
+    flags["max_total_tokens"].is_null().then_some((pool - below, pool + above))
 }
 
 /// Ran: must not be denied. Failed at start-up: must not be called a fit.
@@ -217,81 +231,49 @@ fn verdict(estimate: &Estimate) -> &'static str {
 }
 
 /// Everything that the rows say.
-struct Measured {
-    engines: BTreeMap<String, Quantities>,
-    denied: Vec<String>,
-    missed: Vec<String>,
-    outcomes: Vec<String>,
+#[derive(Default)]
+pub struct Measured {
+    pub samples: Vec<Sample>,
+    /// Ran, or started at least, but would have been denied.
+    pub denied: Vec<String>,
+    /// Failed at start-up, but was called a fit.
+    pub fitting: Vec<String>,
+    pub ran: usize,
+    pub ooms: usize,
 }
 
-fn measure() -> Measured {
-    let mut engines: BTreeMap<String, Quantities> = BTreeMap::new();
-    let (mut denied, mut missed, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+pub fn measure() -> Measured {
+    let mut all = Measured::default();
     let rows: Vec<Value> = ROWS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for row in rows.iter().filter(|row| row["framework"].as_str().is_some_and(|f| engine_name(f).is_some())) {
+    for row in &rows {
+        let Some((name, engine)) = row["framework"].as_str().and_then(engine_name) else { continue };
         let id = row["id"].as_str().unwrap();
         let Some(described) = DESCRIBED.iter().find(|described| described.id == id) else { continue };
         let visible = Bytes::from_gib(described.visible.unwrap_or(139.8));
         let device = Device { product: described.product.to_owned(), visible, compute_capability: Some((9, 0)) };
-        let Some(workload) = workload(row, described) else {
+        let Some(workload) = workload(row, name, described) else {
             println!("{id}: {} is not in the catalogue", described.model);
             continue;
         };
         let estimate = estimate(&workload, &device).unwrap();
-        let engine = row["framework"].as_str().unwrap().trim_start_matches("ik_");
         if !described.settings_unknown {
-            engines.entry(engine.to_owned()).or_default().add(row, &estimate, described.visible.is_some());
+            all.samples.extend(compared(row, engine, &workload, &estimate, described.visible.is_some()));
         }
         if described.visible.is_none() {
             continue;
         }
         let verdict = verdict(&estimate);
-        outcomes.push(format!("{id} {engine}: {} called {verdict}", row["outcome"].as_str().unwrap_or("none")));
         let failed_later = row["failure_stage"] == "runtime";
-        match (row["outcome"].as_str(), verdict) {
-            (Some("fits"), "denied") => denied.push(id.to_owned()),
-            (Some("oom"), "denied") if failed_later => denied.push(id.to_owned()),
-            (Some("oom"), "fits") if !failed_later => missed.push(id.to_owned()),
-            _ => {}
+        let ran = row["outcome"] == "fits" || failed_later;
+        let failed = row["outcome"] == "oom" && !failed_later;
+        all.ran += usize::from(ran);
+        all.ooms += usize::from(failed);
+        let line = format!("{id} {engine}: {verdict}");
+        if ran && verdict == "denied" {
+            all.denied.push(line);
+        } else if failed && verdict == "fits" {
+            all.fitting.push(line);
         }
     }
-    Measured { engines, denied, missed, outcomes }
-}
-
-/// The figures, engine by engine.
-pub fn table() -> Vec<String> {
-    let Measured { engines, denied, missed, outcomes } = measure();
-    let mut lines = Vec::new();
-    for (name, quantities) in &engines {
-        lines.push(name.clone());
-        for (what, errors) in [
-            ("KV bytes per token", &quantities.token),
-            ("weights", &quantities.weights),
-            ("KV pool", &quantities.pool),
-            ("recurrent state", &quantities.state),
-            ("compute buffer", &quantities.compute),
-        ] {
-            if errors.n() > 0 {
-                lines.push(format!("  {what:18} {errors}"));
-            }
-        }
-    }
-    lines.push(format!(
-        "{} runs on known cards: {} that ran would be denied; failed at start-up but called a fit: {}",
-        outcomes.len(),
-        denied.len(),
-        if missed.is_empty() { "none".to_owned() } else { missed.join(", ") }
-    ));
-    lines
-}
-
-#[test]
-fn other_engines() {
-    println!("{}", table().join("\n"));
-    let Measured { engines, denied, outcomes, .. } = measure();
-    println!("{outcomes:#?}");
-    assert!(denied.is_empty(), "ran, but would not be admitted: {denied:?}");
-    for (name, quantities) in &engines {
-        assert!(quantities.token.n() == 0 || quantities.token.worst().1 < 1e-6, "{name}: {}", quantities.token);
-    }
+    all
 }

@@ -1,7 +1,8 @@
 //! Estimates against measurements of real runs, through the same path as `check` and the webhook.
 //!
-//! Prints, per family: rows, mean absolute percentage error, median, worst row, and how many measurements lie inside
-//! the interval. Fails when a target is missed. `tests/data/README.md` names the sources.
+//! Prints, per engine and family: rows, mean absolute percentage error, median, worst row, and how many measurements
+//! lie inside the interval; other estimators' figures on the same rows; the constants refitted from the rows. Fails when
+//! a target is missed. `tests/data/README.md` names the sources.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,11 +13,20 @@
 
 mod annotated;
 mod checkpoints;
+mod constants;
 mod document;
 mod engines;
+mod family;
+mod fit;
+mod golden;
 mod megatron;
+mod peers;
+mod profile;
+mod sample;
 mod serving;
+mod single;
 mod statistics;
 mod support;
+mod targets;
 mod training;
 mod vllm_versions;

@@ -56,9 +56,11 @@ impl Errors {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle value, or the mean of the two in the middle; 0 of nothing.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    let at = |index: usize| values.get(index).copied().unwrap_or(0.0);
+    if values.is_empty() { 0.0 } else { f64::midpoint(at((values.len() - 1) / 2), at(values.len() / 2)) }
 }
 
 impl fmt::Display for Errors {

@@ -267,6 +267,59 @@ fn compare_with(row: &Value, reserved: fn(&Estimate) -> Interval) -> Option<Row>
     })
 }
 
+/// A run whose allocator's slack can be told: what was measured beside the slack's own rule.
+pub(crate) struct Slack {
+    pub(crate) id: String,
+    pub(crate) model: String,
+    /// Share of states in the rule, and of activations, logits and transients.
+    pub(crate) shares: (f64, f64),
+    /// Everything that is allocated, and what the rule adds to it, GiB.
+    pub(crate) allocated: f64,
+    pub(crate) added: f64,
+    /// What the rule gives to a trainer that leaves cached blocks behind, GiB; none of others or of a full device.
+    pub(crate) cached: Option<f64>,
+    /// What the allocator held, GiB.
+    pub(crate) reserved: f64,
+}
+
+/// The percentages of the rule that an estimate's slack was made with.
+fn shares(estimate: &Estimate) -> Option<(f64, f64)> {
+    let term = estimate.terms.iter().find(|term| term.name == TermName::Fragmentation)?;
+    let mut percentages = term.formula.split('%').filter_map(|part| part.rsplit(' ').next()?.parse::<f64>().ok());
+    Some((percentages.next()? / 100.0, percentages.next()? / 100.0))
+}
+
+fn slack(row: &Value) -> Option<Slack> {
+    let workload = declared(row)?;
+    let estimate = training::estimate(&workload, &device()).unwrap();
+    let (at_rest, at_work) = shares(&estimate)?;
+    let of = |names: &[TermName]| -> f64 {
+        estimate.terms.iter().filter(|term| names.contains(&term.name)).map(|term| term.bytes.likely.gib()).sum()
+    };
+    let outside = of(&[TermName::Runtime, TermName::Comm]);
+    let measured = &row["measured"];
+    // torchtune's totals are its allocator's own peak.
+    let total = measured["total_gib"].as_f64().filter(|_| text(row, "framework") != "torchtune");
+    let reserved = measured["peak_reserved_gib"].as_f64().or(total.map(|total| total - outside))?;
+    let (allocated, fragmentation) = (allocated(&estimate).likely.gib(), of(&[TermName::Fragmentation]));
+    let (held, room) = (estimate.per_gpu.reserved.likely.gib(), device().visible.gib() - of(&[TermName::Runtime]));
+    let cached = (held > allocated + fragmentation + 0.01).then_some(held);
+    Some(Slack {
+        id: text(row, "id").to_owned(),
+        model: text(row, "model").to_owned(),
+        shares: (at_rest, at_work),
+        allocated,
+        added: fragmentation,
+        cached: cached.filter(|held| *held < room - 0.01),
+        reserved,
+    })
+}
+
+/// Every run that tells its slack.
+pub(crate) fn slacks() -> Vec<Slack> {
+    rows(MEASURED).filter(|row| text(row, "outcome") == "ok").filter_map(|row| slack(&row)).collect()
+}
+
 /// The reference formula, parameters divided over the ranks of the replica, on the same row.
 fn simple_rule(row: &Value) -> Option<Row> {
     let exact = compare(row)?;

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use vramguard::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
 use vramguard::decide::policy::PolicyInput;
-use vramguard::decide::report::{Report, Source};
+use vramguard::decide::report::{EstimateView, Report, Source};
 use vramguard::decide::{Candidates, Policy, Verdict};
-use vramguard::estimate::{Bytes, Device};
+use vramguard::estimate::{Bytes, Device, Interval, ServingDetail, TermName};
 use vramguard::evaluate::{Environment, evaluate_declaration};
 use vramguard::facts::catalog::Catalog;
 use vramguard::facts::profile::Profiles;
 
-use crate::statistics::Errors;
+use crate::family;
+use crate::sample::{Quantity, Sample};
+
+/// The group's name in tables.
+pub const ENGINE: &str = "vLLM, other versions and cards";
 
 const ROWS: &str = include_str!("../data/measured-serving.jsonl");
 
@@ -70,9 +74,12 @@ fn pod(row: &Value) -> Value {
     })
 }
 
-/// The row's card, by what the runtime saw of it; nameplates are no readings.
-fn card(row: &Value) -> Option<Candidates> {
-    let gib = row["gpu_mem_gib"].as_f64().filter(|gib| gib.fract() != 0.0)?;
+/// What the runtime saw of the row's card, GiB; nameplates are no readings.
+fn visible(row: &Value) -> Option<f64> {
+    row["gpu_mem_gib"].as_f64().filter(|gib| gib.fract() != 0.0)
+}
+
+fn card(row: &Value, gib: f64) -> Candidates {
     let device = Device {
         product: row["gpu"].as_str().unwrap_or_default().to_owned(),
         visible: Bytes::from_gib(gib),
@@ -84,10 +91,10 @@ fn card(row: &Value) -> Option<Candidates> {
         resource: "nvidia.com/gpu".to_owned(),
         source: CapacitySource::Given,
     };
-    Some(Candidates {
+    Candidates {
         eligible: vec![Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1 }],
         ..Candidates::default()
-    })
+    }
 }
 
 fn report(row: &Value, candidates: &Candidates) -> Report {
@@ -99,45 +106,51 @@ fn report(row: &Value, candidates: &Candidates) -> Report {
         source: None,
         inventory: None,
         policy: &Policy::default(),
+        config_maps: None,
     };
     evaluate_declaration(&declaration, &Source::default(), &PolicyInput::default(), Some(candidates), &environment)
 }
 
-/// Everything that the rows say.
-#[derive(Default)]
-struct Measured {
-    weights: Errors,
-    non_kv: Errors,
-    pool: Errors,
-    denied: Vec<String>,
-    fitting: Vec<String>,
-    unknown: Vec<String>,
-    ran: usize,
-    ooms: usize,
+/// Whether the pod tells how the weights are stored: in 16 bit, or as the model's name or a flag says.
+fn stored_as_named(row: &Value) -> bool {
+    let plain = row["weights_dtype"].as_str().is_none_or(|dtype| ["bf16", "fp16"].contains(&dtype));
+    let found = Catalog::embedded().find(model(row));
+    plain || row["other_flags"]["quantization"].is_string() || found.is_ok_and(|model| model.quantization.is_some())
 }
 
-fn measure() -> Measured {
+/// Everything that the rows say.
+#[derive(Default)]
+pub struct Measured {
+    pub samples: Vec<Sample>,
+    /// Started, but would have been denied.
+    pub denied: Vec<String>,
+    /// Ran out of memory at start-up, but was called a fit.
+    pub fitting: Vec<String>,
+    pub unknown: Vec<String>,
+    pub ran: usize,
+    pub ooms: usize,
+}
+
+/// Any card will do for what no card decides.
+const ANY_CARD_GIB: f64 = 139.8;
+
+pub fn measure() -> Measured {
     let mut all = Measured::default();
     let rows = ROWS.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     for row in rows.filter(|row| row["framework"] == "vllm" && row["model_known"] == "named") {
-        let Some(candidates) = card(&row) else { continue };
         let id = row["id"].as_str().unwrap();
-        let report = report(&row, &candidates);
-        let Some(serving) = report.estimate.as_ref().and_then(|estimate| estimate.serving.as_ref()) else {
+        if !stored_as_named(&row) {
+            all.unknown.push(format!("{id}: the row does not say how its weights are stored"));
+            continue;
+        }
+        let seen = visible(&row);
+        let report = report(&row, &card(&row, seen.unwrap_or(ANY_CARD_GIB)));
+        let Some((estimate, serving)) = report.estimate.as_ref().and_then(|e| Some((e, e.serving.as_ref()?))) else {
             all.unknown.push(format!("{id}: {}", report.message));
             continue;
         };
-        let measured = &row["measured"];
-        if let Some(gib) = measured["weights_gib_per_gpu"].as_f64() {
-            all.weights.add(id, serving.weights_bytes.gib(), gib);
-        }
-        if let (Some(kv), Some(budget)) = (measured["kv_cache_gib"].as_f64(), measured["budget_gib"].as_f64()) {
-            all.non_kv.add(id, serving.non_kv_bytes.gib(), budget - kv);
-        }
-        if let Some(gib) = measured["kv_cache_gib"].as_f64().filter(|gib| *gib > 0.0) {
-            all.pool.add(id, serving.kv_pool_bytes.gib(), gib);
-        }
-        match row["outcome"].as_str() {
+        all.samples.extend(compared(&row, estimate, serving, seen.is_some()));
+        match row["outcome"].as_str().filter(|_| seen.is_some()) {
             Some("fits") => {
                 all.ran += 1;
                 if !matches!(report.verdict, Verdict::Fits | Verdict::Tight) {
@@ -156,27 +169,40 @@ fn measure() -> Measured {
     all
 }
 
-/// The figures.
-pub fn table() -> Vec<String> {
-    let Measured { weights, non_kv, pool, denied, fitting, ran, ooms, .. } = measure();
-    vec![
-        "vLLM 0.5 to 0.29, named models on known cards".to_owned(),
-        format!("  weights    {weights}"),
-        format!("  non-KV     {non_kv}"),
-        format!("  KV pool    {pool}"),
-        format!(
-            "  {ran} ran, {} of them denied; {ooms} ran out of memory, {} of them called a fit",
-            denied.len(),
-            fitting.len()
-        ),
-    ]
-}
-
-#[test]
-fn logs_of_many_versions() {
-    println!("{}", table().join("\n"));
-    let Measured { denied, fitting, unknown, .. } = measure();
-    println!("called a fit, ran out of memory: {fitting:#?}");
-    println!("not estimated: {unknown:#?}");
-    assert!(denied.is_empty(), "ran, but would be denied: {denied:#?}");
+fn compared(row: &Value, estimate: &EstimateView, serving: &ServingDetail, on_card: bool) -> Vec<Sample> {
+    let found = Catalog::embedded().find(model(row)).ok();
+    let stored = found.as_ref().is_some_and(|model| model.quantization.is_some());
+    let sample = |quantity, estimate, measured, bounds| Sample {
+        engine: ENGINE,
+        family: found.as_deref().map_or("unknown", family::of),
+        quantized: stored || row["other_flags"]["quantization"].is_string(),
+        id: row["id"].as_str().unwrap().to_owned(),
+        quantity,
+        estimate,
+        measured,
+        bounds,
+    };
+    let of = |name: TermName| estimate.terms.iter().filter(move |term| term.name == name).map(|term| term.bytes);
+    let weights: Interval = of(TermName::Weights).sum();
+    let cache: Bytes = of(TermName::KvCache).map(|bytes| bytes.likely).sum();
+    let required = estimate.per_gpu.required;
+    let measured = |name: &str| row["measured"][name].as_f64().filter(|value| *value > 0.0);
+    let mut samples = Vec::new();
+    if let Some(gib) = measured("weights_gib_per_gpu") {
+        let bounds = (weights.low.gib(), weights.high.gib());
+        samples.push(sample(Quantity::Weights, serving.weights_bytes.gib(), gib, Some(bounds)));
+    }
+    if let Some(bytes) = measured("kv_bytes_per_token").filter(|_| found.as_deref().is_some_and(family::uniform)) {
+        samples.push(sample(Quantity::TokenBytes, serving.kv_bytes_per_token.as_f64(), bytes, None));
+    }
+    let Some(pool) = measured("kv_cache_gib").filter(|_| on_card) else { return samples };
+    samples.push(sample(Quantity::Pool, serving.kv_pool_bytes.gib(), pool, None));
+    if let Some(tokens) = measured("kv_tokens") {
+        samples.push(sample(Quantity::Tokens, serving.kv_tokens as f64, tokens, None));
+    }
+    if let Some(budget) = measured("budget_gib") {
+        let bounds = ((required.low - cache).gib(), (required.high - cache).gib());
+        samples.push(sample(Quantity::NonKv, serving.non_kv_bytes.gib(), budget - pool, Some(bounds)));
+    }
+    samples
 }

@@ -135,11 +135,19 @@ fn rights_are_to_read_and_to_say_what_became_of_a_profile() {
             .iter()
             .find(|role| role["metadata"]["labels"].as_object().unwrap().keys().all(|key| !key.contains("aggregate")));
         let read = ["get", "list", "watch"];
-        let expected = json!([
-            {"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": read},
-            {"apiGroups": ["vramguard.io"], "resources": ["modelprofiles", "clustermodelprofiles"], "verbs": read},
-            {"apiGroups": ["vramguard.io"], "resources": ["modelprofiles/status", "clustermodelprofiles/status"], "verbs": ["patch"]},
+        let deployment = of_kind(&objects, "Deployment")[0].to_string();
+        let mut expected =
+            vec![json!({"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": read})];
+        let config_maps = deployment.contains("--read-config-maps");
+        assert_eq!(config_maps, name == "everything-values", "{name}: only where the values say so");
+        expected.extend([
+            json!({"apiGroups": ["vramguard.io"], "resources": ["modelprofiles", "clustermodelprofiles"], "verbs": read}),
+            json!({"apiGroups": ["vramguard.io"], "resources": ["modelprofiles/status", "clustermodelprofiles/status"], "verbs": ["patch"]}),
         ]);
+        if config_maps {
+            expected.push(json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": read}));
+        }
+        let expected = json!(expected);
         assert_eq!(servers.unwrap()["rules"], expected, "{name}");
         // Users' roles are about profiles and nothing else.
         for role in roles.iter().filter(|role| role["rules"] != expected) {

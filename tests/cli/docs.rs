@@ -7,7 +7,21 @@ use std::fmt::Write as _;
 
 use super::support::{generated, root, vramguard, vramguard_args, without_reader};
 
-const COMMANDS: [&str; 8] = ["estimate", "check", "plot kv", "models", "gpus", "serve", "schema", "completions"];
+const COMMANDS: [&str; 13] = [
+    "estimate",
+    "explain",
+    "check",
+    "plot kv",
+    "plot breakdown",
+    "plot phases",
+    "plot context",
+    "plot batch",
+    "models",
+    "gpus",
+    "serve",
+    "schema",
+    "completions",
+];
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
@@ -266,6 +280,12 @@ fn what_check_prints_is_what_the_schema_describes() {
     let examples = vramguard("check -f examples/ --nodes examples/nodes.yaml -o json").json();
     let partly = super::support::check("kind: [\n---\n{kind: Pod, apiVersion: v1, metadata: {name: p}, spec: {containers: [{name: c, image: x, resources: {limits: {nvidia.com/gpu: 1}}}]}}\n", "-o json").json();
     assert_eq!(partly["errors"].as_array().map(Vec::len), Some(1), "{partly}");
+    let mut solved =
+        vramguard("estimate --model meta-llama/Llama-3.1-8B-Instruct --engine vllm --gpu A10 --solve all -o json")
+            .json();
+    assert_eq!(departures(&schema["$defs"]["Report"], &schema, &solved, "report"), Vec::<String>::new());
+    solved["solutions"][0]["outcome"] = "maybe".into();
+    assert!(!departures(&schema["$defs"]["Report"], &schema, &solved, "report").is_empty());
     for result in [examples, partly] {
         assert_eq!(departures(&schema, &schema, &result, "result"), Vec::<String>::new());
     }

@@ -13,6 +13,7 @@ mod check;
 mod checkpoints;
 mod docs;
 mod estimate;
+mod explain;
 #[path = "../support/fake_hub.rs"]
 #[allow(dead_code, reason = "other tests use the rest of the vocabulary")]
 mod fake_hub;
@@ -20,4 +21,5 @@ mod hub;
 mod plot;
 mod profiles;
 mod refusals;
+mod solve;
 mod support;

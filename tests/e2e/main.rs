@@ -59,6 +59,7 @@ mod policy;
 mod profiles;
 mod prometheus;
 mod reach;
+mod trainers;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         profiles::trials(),
         reach::trials(),
         kinds::trials(),
+        trainers::trials(),
         hostile::trials(),
         metrics::trials(),
         prometheus::trials(),

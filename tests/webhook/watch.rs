@@ -29,8 +29,12 @@ pub(crate) struct Watched {
 }
 
 pub(crate) fn watched(api: FakeApi) -> Watched {
+    following(api, Cluster::default())
+}
+
+fn following(api: FakeApi, cluster: Cluster) -> Watched {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (cluster, metrics) = (Arc::new(Cluster::default()), Arc::new(Metrics::new().unwrap()));
+    let (cluster, metrics) = (Arc::new(cluster), Arc::new(Metrics::new().unwrap()));
     let client = {
         let _inside = runtime.enter();
         api.client()
@@ -149,4 +153,38 @@ fn an_error_in_the_watch_leads_to_a_new_list() {
     watched.api.hang_up("nodes");
     watched.api.send("nodes", "ADDED", &node("c", 4));
     wait_for(|| watched.gpus() == 7);
+}
+
+#[test]
+fn config_maps_are_watched_only_where_that_is_allowed() {
+    let map = |text: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a.json": text, "large": "x".repeat(70_000)},
+            "metadata": {"name": "m", "namespace": "ml", "resourceVersion": "2"}})
+    };
+    let pod: vramguard::spec::PodTemplate = serde_json::from_value(json!({
+        "metadata": {"namespace": "ml"},
+        "spec": {
+            "containers": [{
+                "name": "c", "command": ["deepspeed", "t.py", "--gradient_checkpointing", "--deepspeed", "/c/a.json"],
+                "volumeMounts": [{"name": "v", "mountPath": "/c"}], "resources": {"limits": {"nvidia.com/gpu": "2"}},
+            }],
+            "volumes": [{"name": "v", "configMap": {"name": "m"}}],
+        },
+    }))
+    .unwrap();
+    let sharding = |watched: &Watched| {
+        let maps = watched.cluster.config_maps();
+        let declared = vramguard::spec::declare_with(&pod, maps.as_deref()).remove(0).unwrap();
+        declared.training.sharding.map(vramguard::estimate::workload::Sharding::name)
+    };
+    let zero = |stage: u64| map(&json!({"zero_optimization": {"stage": stage}}).to_string());
+    let api = FakeApi::default();
+    api.set("configmaps", vec![zero(2)]);
+    let reading = following(api.clone(), Cluster::with_config_maps());
+    wait_for(|| sharding(&reading) == Some("zero2"));
+    reading.api.send("configmaps", "MODIFIED", &zero(3));
+    wait_for(|| sharding(&reading) == Some("zero3"));
+    let usual = watched(FakeApi::default());
+    wait_for(|| usual.cluster.status().iter().all(|cache| cache.problem().is_none()));
+    assert_eq!((sharding(&usual), usual.api.lists("configmaps")), (None, 0));
 }

@@ -1,7 +1,7 @@
 //! Bars of terms: one glyph a family of terms, so that they can be read without colour.
 
 use super::style::{Span, Tone};
-use crate::estimate::{Bytes, Term, TermName};
+use crate::estimate::{Bytes, Provenance, Term, TermName};
 
 /// Terms that share a glyph and a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,16 @@ pub(crate) const fn term_name(name: TermName) -> &'static str {
     }
 }
 
+/// How a term is known, in one word.
+pub(crate) const fn provenance_name(provenance: Provenance) -> &'static str {
+    match provenance {
+        Provenance::Exact => "exact",
+        Provenance::Derived => "derived",
+        Provenance::Calibrated => "calibrated",
+        Provenance::Assumed => "assumed",
+    }
+}
+
 /// A bar of `width` cells for the likely bytes of each family. The scale is the capacity, or the need where that is
 /// larger: then `│` marks where the capacity ends.
 pub(crate) fn stacked(terms: &[Term], capacity: Option<Bytes>, width: usize) -> Vec<Span> {
@@ -125,7 +135,7 @@ fn joined(cells: &[(char, Tone)]) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::{Interval, Provenance};
+    use crate::estimate::Interval;
 
     fn term(name: TermName, gib: f64) -> Term {
         let bytes = Interval::exact(Bytes::from_gib(gib));

@@ -10,7 +10,7 @@ use super::table::{self, gib};
 use crate::decide::report::{CapacityView, EstimateView, WorkloadView};
 use crate::decide::{Report, Verdict};
 use crate::estimate::workload::{Parallelism, Task};
-use crate::estimate::{Bytes, Interval, Provenance, Term};
+use crate::estimate::{Bytes, Interval};
 
 /// Cells of a full bar.
 const BAR: usize = 28;
@@ -34,7 +34,8 @@ pub fn estimate(report: &Report, explain: bool) -> String {
     text
 }
 
-fn header(text: &mut String, workload: &WorkloadView) {
+/// Name and facts of a workload.
+pub(crate) fn header(text: &mut String, workload: &WorkloadView) {
     let engine = match &workload.engine.version {
         Some(version) => format!("{} {version}", workload.engine.name),
         None => workload.engine.name.clone(),
@@ -60,19 +61,11 @@ const fn task_name(task: Task) -> &'static str {
     }
 }
 
-fn degrees(parallelism: Parallelism) -> Vec<String> {
+/// Degrees of parallelism above 1, in short.
+pub(crate) fn degrees(parallelism: Parallelism) -> Vec<String> {
     let Parallelism { tensor, pipeline, data, expert, context } = parallelism;
     let all = [("TP", tensor), ("PP", pipeline), ("DP", data), ("EP", expert), ("CP", context)];
     all.into_iter().filter(|(_, degree)| *degree > 1).map(|(name, degree)| format!("{name} {degree}")).collect()
-}
-
-const fn provenance(term: &Term) -> &'static str {
-    match term.provenance {
-        Provenance::Exact => "exact",
-        Provenance::Derived => "derived",
-        Provenance::Calibrated => "calibrated",
-        Provenance::Assumed => "assumed",
-    }
 }
 
 fn terms(text: &mut String, estimate: &EstimateView, explain: bool) {
@@ -94,7 +87,7 @@ fn terms(text: &mut String, estimate: &EstimateView, explain: bool) {
             vec![Span::new(range(term.bytes), Tone::Dim)],
             cell(format!("{:.0} %", share * 100.0)),
             vec![bar::single(term.name, share, BAR)],
-            cell(provenance(term).to_owned()),
+            cell(bar::provenance_name(term.provenance).to_owned()),
         ]);
     }
     let mut lines = grid.lines(WIDTH).into_iter();
@@ -111,7 +104,7 @@ fn terms(text: &mut String, estimate: &EstimateView, explain: bool) {
 }
 
 /// `20.55–24.10`, or nothing where the value is exact.
-fn range(interval: Interval) -> String {
+pub(crate) fn range(interval: Interval) -> String {
     if interval.width() == Bytes::ZERO {
         return String::new();
     }
@@ -190,7 +183,8 @@ fn verdict(text: &mut String, report: &Report) {
 /// Width of the labels.
 const LABEL: usize = 10;
 
-fn labelled(text: &mut String, label: &str, value: &str, tone: Tone) {
+/// A value behind its label, on as many lines as it takes.
+pub(crate) fn labelled(text: &mut String, label: &str, value: &str, tone: Tone) {
     for (position, line) in wrap(&clean(value), WIDTH - LABEL).into_iter().enumerate() {
         let label = if position == 0 { label } else { "" };
         let _ = writeln!(text, "{label:LABEL$}{}", Span::new(line, tone).painted());

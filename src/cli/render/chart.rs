@@ -12,16 +12,16 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
-use crate::estimate::Bytes;
+use crate::estimate::{Bytes, Interval};
 
 /// Width and height in pixels.
-const SIZE: (u32, u32) = (1120, 680);
-const FONT: &str = "sans-serif";
+pub(super) const SIZE: (u32, u32) = (1120, 680);
+pub(super) const FONT: &str = "sans-serif";
 static ROBOTO: &[u8] = include_bytes!("fonts/Roboto-Latin.ttf");
 
-const INK: RGBColor = RGBColor(33, 37, 41);
-const SOFT: RGBColor = RGBColor(108, 117, 125);
-const GRID: RGBColor = RGBColor(233, 236, 239);
+pub(super) const INK: RGBColor = RGBColor(33, 37, 41);
+pub(super) const SOFT: RGBColor = RGBColor(108, 117, 125);
+pub(super) const GRID: RGBColor = RGBColor(233, 236, 239);
 /// Told apart also by people who see fewer colours (Okabe and Ito's set, without yellow).
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -35,6 +35,8 @@ const PALETTE: [RGBColor; 7] = [
 /// Length of dash and gap in pixels; the first pattern is a full line.
 const DASHES: [Option<(i32, i32)>; 4] = [None, Some((10, 5)), Some((3, 4)), Some((14, 3))];
 
+/// Lines with more points than this are smooth: their points are not marked.
+const MOST_DOTS: usize = 20;
 /// How much longer the horizontal axis is than the longest context.
 const ROOM: f64 = 1.03;
 /// Length of a piece of line in the legend.
@@ -62,6 +64,26 @@ pub struct Mark {
     pub bytes: Bytes,
 }
 
+/// What lies between the bounds of a line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Band {
+    /// Colour of the line.
+    pub color: usize,
+    /// Tokens and bounds, in ascending order of tokens.
+    pub points: Vec<(u64, Interval)>,
+}
+
+/// A point worth a label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spot {
+    /// Where, on the horizontal axis.
+    pub at: u64,
+    /// Where, on the vertical axis.
+    pub bytes: Bytes,
+    /// What is written there.
+    pub label: String,
+}
+
 /// Bytes against tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
@@ -73,10 +95,16 @@ pub struct Chart {
     pub x_axis: String,
     /// Name of the vertical axis, with its unit.
     pub y_axis: String,
+    /// Distance of ticks on the horizontal axis, times a power of two.
+    pub x_unit: f64,
     /// Lines.
     pub series: Vec<Series>,
+    /// Bounds of lines.
+    pub bands: Vec<Band>,
     /// Capacities.
     pub marks: Vec<Mark>,
+    /// Labelled points.
+    pub spots: Vec<Spot>,
 }
 
 /// The chart could not be drawn or written.
@@ -85,34 +113,44 @@ pub struct Chart {
 pub struct ChartError(String);
 
 type Plane<'a, DB> = ChartContext<'a, DB, Cartesian2d<Axis, Axis>>;
-type Failed<DB> = DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>;
+/// What drawing on a backend can fail with.
+pub type Failed<DB> = DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>;
 
-impl Chart {
-    /// The chart as an SVG document.
+/// A picture that can be drawn on any backend.
+pub trait Drawing {
+    /// Draws the whole picture.
     ///
     /// # Errors
     /// When the drawing library refuses.
-    pub fn svg(&self) -> Result<String, ChartError> {
+    fn draw<DB: DrawingBackend>(&self, root: &DrawingArea<DB, Shift>) -> Result<(), Failed<DB>>;
+
+    /// The picture as an SVG document.
+    ///
+    /// # Errors
+    /// When the drawing library refuses.
+    fn svg(&self) -> Result<String, ChartError> {
         font()?;
         let mut text = String::new();
         self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area()).map_err(|error| told(&error))?;
         Ok(text)
     }
 
-    /// Writes the chart as a PNG file.
+    /// Writes the picture as a PNG file.
     ///
     /// # Errors
     /// When the drawing library refuses or the file cannot be written.
-    pub fn png(&self, path: &Path) -> Result<(), ChartError> {
+    fn png(&self, path: &Path) -> Result<(), ChartError> {
         font()?;
         self.draw(&BitMapBackend::new(path, SIZE).into_drawing_area()).map_err(|error| told(&error))
     }
+}
 
+impl Drawing for Chart {
     fn draw<DB: DrawingBackend>(&self, root: &DrawingArea<DB, Shift>) -> Result<(), Failed<DB>> {
         root.fill(&WHITE)?;
         root.draw(&Text::new(self.title.clone(), (34, 22), (FONT, 25).into_font().color(&INK)))?;
         root.draw(&Text::new(self.subtitle.clone(), (34, 54), (FONT, 16).into_font().color(&SOFT)))?;
-        let x = Axis::new(self.widest() as f64, ROOM, 2048.0);
+        let x = Axis::new(self.widest() as f64, ROOM, self.x_unit);
         let y = Axis::new(self.highest(), 1.08, 1.0);
         let mut plane = ChartBuilder::on(root)
             .margin_top(84)
@@ -123,13 +161,17 @@ impl Chart {
             .y_label_area_size(74)
             .build_cartesian_2d(x, y)?;
         self.mesh(&mut plane)?;
+        self.shade(&mut plane)?;
         self.draw_marks(root, &plane)?;
         self.lines(&mut plane)?;
         self.values(&plane)?;
+        self.label_spots(&plane)?;
         self.legend(root, plane.plotting_area().get_pixel_range())?;
         root.present()
     }
+}
 
+impl Chart {
     fn mesh<DB: DrawingBackend>(&self, plane: &mut Plane<'_, DB>) -> Result<(), Failed<DB>> {
         plane
             .configure_mesh()
@@ -173,6 +215,40 @@ impl Chart {
         Ok(())
     }
 
+    fn shade<DB: DrawingBackend>(&self, plane: &mut Plane<'_, DB>) -> Result<(), Failed<DB>> {
+        let end = self.highest() * 1.08;
+        for band in &self.bands {
+            let above = band.points.iter().map(|(x, bounds)| (*x as f64, bounds.high.gib().min(end)));
+            let below = band.points.iter().rev().map(|(x, bounds)| (*x as f64, bounds.low.gib().min(end)));
+            let around: Vec<(f64, f64)> = above.chain(below).collect();
+            plane.draw_series(std::iter::once(Polygon::new(around, color(band.color).mix(0.15))))?;
+        }
+        Ok(())
+    }
+
+    fn label_spots<DB: DrawingBackend>(&self, plane: &Plane<'_, DB>) -> Result<(), Failed<DB>> {
+        /// Labels nearer than this would overlap, pixels.
+        const APART: (i32, i32) = (64, 24);
+        let mut taken: Vec<(i32, i32)> = Vec::new();
+        for spot in &self.spots {
+            let point = (spot.at as f64, spot.bytes.gib());
+            let pixel = plane.backend_coord(&point);
+            plane.plotting_area().draw(&(EmptyElement::at(point) + Circle::new((0, 0), 5, INK.filled())))?;
+            // Above the dot, below it where another label is near, nowhere where both are taken.
+            let free = [(-18, VPos::Bottom, -9), (28, VPos::Top, 19)].into_iter().find(|(offset, _, _)| {
+                let near =
+                    |(x, y): &(i32, i32)| (x - pixel.0).abs() < APART.0 && (y - pixel.1 - offset).abs() < APART.1;
+                !taken.iter().any(near)
+            });
+            let Some((offset, vertical, gap)) = free else { continue };
+            taken.push((pixel.0, pixel.1 + offset));
+            let style = (FONT, 15).into_font().color(&INK).pos(Pos::new(HPos::Center, vertical));
+            let label = Text::new(spot.label.clone(), (0, gap), style);
+            plane.plotting_area().draw(&(EmptyElement::at(point) + label))?;
+        }
+        Ok(())
+    }
+
     fn lines<DB: DrawingBackend>(&self, plane: &mut Plane<'_, DB>) -> Result<(), Failed<DB>> {
         for series in &self.series {
             let color = color(series.color);
@@ -182,7 +258,9 @@ impl Chart {
                 None => plane.draw_series(LineSeries::new(points.iter().copied(), stroke))?,
                 Some((on, off)) => plane.draw_series(DashedLineSeries::new(points.iter().copied(), on, off, stroke))?,
             };
-            plane.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+            if points.len() <= MOST_DOTS {
+                plane.draw_series(points.into_iter().map(|point| Circle::new(point, 4, color.filled())))?;
+            }
         }
         Ok(())
     }
@@ -191,7 +269,7 @@ impl Chart {
     fn values<DB: DrawingBackend>(&self, plane: &Plane<'_, DB>) -> Result<(), Failed<DB>> {
         let [series] = self.series.as_slice() else { return Ok(()) };
         let style = (FONT, 15).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
-        for (tokens, bytes) in &series.points {
+        for (tokens, bytes) in series.points.iter().filter(|_| series.points.len() <= MOST_DOTS) {
             let label = Text::new(format!("{:.1}", bytes.gib()), (7, 4), style.clone());
             plane.plotting_area().draw(&(EmptyElement::at((*tokens as f64, bytes.gib())) + label))?;
         }
@@ -230,8 +308,9 @@ impl Chart {
     fn highest(&self) -> f64 {
         let lines = self.series.iter().flat_map(|series| &series.points).map(|point| point.1);
         let highest = lines.chain(self.marks.iter().map(|mark| mark.bytes)).max().unwrap_or_default();
-        // A chart needs some height, and its axis some end.
-        highest.gib().max(0.001)
+        let bounds = self.bands.iter().flat_map(|band| &band.points).map(|(_, bounds)| bounds.high).max();
+        // A chart needs some height, and its axis some end; bounds may leave it.
+        bounds.unwrap_or_default().min(highest.scale(1.25)).max(highest).gib().max(0.001)
     }
 }
 
@@ -298,7 +377,7 @@ fn color(index: usize) -> RGBColor {
 }
 
 /// Round positions up to `end`: multiples of a power of two times `unit`, eight to sixteen of them where there is room.
-fn ticks(end: f64, unit: f64) -> Vec<f64> {
+pub(super) fn ticks(end: f64, unit: f64) -> Vec<f64> {
     let mut step = unit;
     while end / step > 10.0 {
         step *= 2.0;
@@ -311,7 +390,7 @@ fn ticks(end: f64, unit: f64) -> Vec<f64> {
 }
 
 /// A tick label: no more decimals than it needs.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -340,6 +419,9 @@ mod tests {
             y_axis: "KV cache per GPU, GiB".to_owned(),
             series: vec![Series { name: "Llama-2-7b, fp16".to_owned(), color: 0, dash: 0, points }],
             marks: vec![Mark { name: "A10".to_owned(), bytes: Bytes::from_gib(22.5) }],
+            x_unit: 2048.0,
+            bands: Vec::new(),
+            spots: Vec::new(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What lifts an engine's refusal, by its code.
 
-use super::{Proposal, Search, change};
+use super::{Proposal, Search};
 use crate::decide::fit;
+use crate::decide::solve::{change, text};
 use crate::estimate::dtype::DType;
 use crate::estimate::workload::{ModelFacts, Workload};
 
@@ -38,8 +39,8 @@ fn proposal(
 ) -> Proposal {
     let mut workload = search.workload.clone();
     edit(&mut workload);
-    let from = from.map_or_else(String::new, |n| n.to_string());
-    Proposal { strategy, workload, gpus: search.gpus, changes: vec![change(path, &from, &to.to_string())], cost }
+    let changes = vec![change(path, text(from), to)];
+    Proposal { strategy, workload, gpus: search.gpus, changes, cost: cost.to_owned() }
 }
 
 fn model_maximum(search: &Search<'_>) -> Option<u64> {
@@ -62,7 +63,8 @@ fn half_precision(search: &Search<'_>) -> Vec<Proposal> {
     workload.dtype = Some(DType::Fp16);
     let from = search.workload.dtype.map_or("auto", DType::name);
     let changes = vec![change("dtype", from, "fp16")];
-    vec![Proposal { strategy: "dtype", workload, gpus: search.gpus, changes, cost: "a smaller range of numbers" }]
+    let cost = "a smaller range of numbers".to_owned();
+    vec![Proposal { strategy: "dtype", workload, gpus: search.gpus, changes, cost }]
 }
 
 fn more_tokens(search: &Search<'_>) -> Vec<Proposal> {
@@ -109,7 +111,7 @@ fn fewer_ranks(search: &Search<'_>) -> Vec<Proposal> {
                 workload.parallelism.tensor = degree;
                 workload.parallelism.pipeline = pipeline;
             });
-            out.changes.push(change("parallelism.pipeline", &split.pipeline.to_string(), &pipeline.to_string()));
+            out.changes.push(change("parallelism.pipeline", split.pipeline, pipeline));
             out
         })
         .collect()

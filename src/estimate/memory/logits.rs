@@ -56,12 +56,12 @@ impl CrossEntropy {
     #[must_use]
     pub fn bytes_per_logit(&self) -> f64 {
         let base = if self.in_place { IN_PLACE } else { WHOLE };
-        let copy = match (self.in_place, self.held, self.sharded) {
-            (true, _, _) => 0.0,
-            (false, true, _) if self.eager => 2.0 * HALF,
-            (false, true, _) => HALF,
-            (false, false, true) => COPY,
-            (false, false, false) => 0.0,
+        let copy = match (self.held, self.sharded) {
+            _ if self.in_place => 0.0,
+            (true, _) if self.eager => 2.0 * HALF,
+            (true, _) => HALF,
+            (false, true) => COPY,
+            (false, false) => 0.0,
         };
         let shifted = if self.shifted_copy && !self.in_place { SHIFTED } else { 0.0 };
         base + copy + shifted + if self.softcap { SOFTCAP } else { 0.0 }

@@ -20,6 +20,9 @@ const fn full(full: f64) -> States {
     States { full, fixed: 0.0, paged: false }
 }
 
+/// Bytes of block scales beside one 4-bit state: an fp32 absolute maximum for 128 elements.
+const SMALL_BLOCK_SCALE: f64 = 4.0 / 128.0;
+
 const fn eight_bit(states: f64, paged: bool) -> States {
     States { full: 0.0, fixed: states * (1.0 + BLOCK_SCALE), paged }
 }
@@ -32,6 +35,8 @@ impl States {
         match optimizer {
             Optimizer::AdamW => full(2.0),
             Optimizer::PagedAdamW => Self { paged: true, ..full(2.0) },
+            Optimizer::AdEmaMix => full(3.0),
+            Optimizer::AdamW4bit => States { full: 0.0, fixed: 2.0 * (0.5 + SMALL_BLOCK_SCALE), paged: false },
             Optimizer::AdamW8bit => eight_bit(2.0, false),
             Optimizer::PagedAdamW8bit => eight_bit(2.0, true),
             Optimizer::Lion | Optimizer::SgdMomentum => full(1.0),
@@ -65,6 +70,13 @@ mod tests {
         let small = States::of(Optimizer::AdamW8bit, 1.0).per_parameter(4.0);
         assert!((full - 8.0).abs() < 1e-9);
         assert!(small > 2.0 && small < 2.1, "{small}");
+    }
+
+    #[test]
+    fn narrow_and_third_states_are_counted() {
+        let bytes = |optimizer| States::of(optimizer, 1.0).per_parameter(4.0);
+        assert!((bytes(Optimizer::AdEmaMix) - 12.0).abs() < 1e-9);
+        assert!(bytes(Optimizer::AdamW4bit) > 1.0 && bytes(Optimizer::AdamW4bit) < 1.1);
     }
 
     #[test]

@@ -118,7 +118,8 @@ fn bytes_per_parameter(workload: &Workload) -> (f64, f64, f64) {
         None | Some(Optimizer::AdamW | Optimizer::PagedAdamW) => 2.0 * state,
         Some(Optimizer::AdamW8bit | Optimizer::PagedAdamW8bit) => 2.0,
         Some(Optimizer::Lion | Optimizer::SgdMomentum | Optimizer::Muon) => state,
-        Some(Optimizer::Lion8bit) => 1.0,
+        Some(Optimizer::Lion8bit | Optimizer::AdamW4bit) => 1.0,
+        Some(Optimizer::AdEmaMix) => 3.0 * state,
         Some(Optimizer::Adafactor | Optimizer::Sgd) => 0.0,
     };
     (weight, gradient, master + states)

@@ -2,13 +2,13 @@
 
 #[cfg(test)]
 pub(in crate::estimate) mod fixtures;
-mod llamacpp;
+pub(in crate::estimate) mod llamacpp;
 mod ollama;
-mod server;
-mod sglang;
+pub(in crate::estimate) mod server;
+pub(in crate::estimate) mod sglang;
 mod startup;
-mod tgi;
-mod trtllm;
+pub(in crate::estimate) mod tgi;
+pub(in crate::estimate) mod trtllm;
 mod upfront;
 pub mod vllm;
 

@@ -40,7 +40,7 @@ const DEFAULT_TOKENS: u64 = 4096;
 /// Bytes per logit beside the logit: the fp32 copy and its probabilities.
 const SAMPLER: f64 = 8.0;
 /// Graphs of 1 to 32 sequences, GiB.
-const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 1.0);
+pub(in crate::estimate) const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 1.0);
 /// Largest batch with a graph.
 const GRAPH_BATCH: u64 = 32;
 
@@ -77,7 +77,7 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
     let ranks = plan.formats.ranks()?;
     let worst = ranks
         .iter()
-        .max_by_key(|rank| rank.weights.likely + plan.cache(rank, 1).likely)
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst))
 }
@@ -89,7 +89,7 @@ impl Plan<'_> {
 
     /// The prefill's own cache, which the warm-up frees for the pool.
     fn prefill_cache(&self, rank: &Rank<'_>) -> Bytes {
-        Bytes::from_f64(rank.token_bytes() * self.prefill as f64)
+        Bytes::from_f64(rank.whole_sequence(self.prefill))
     }
 
     /// Every layer keeps the whole context; windows shorten it in some versions.

@@ -22,6 +22,8 @@ struct Rules {
     decoder: f64,
     /// Tokens of a KV block.
     block: u64,
+    /// Buffers of a step may come after the pool has taken its share.
+    buffers_last: bool,
     /// Engines keep a tied head beside the embedding (built without embedding sharing, the default).
     untied: bool,
 }
@@ -35,6 +37,9 @@ enum Tokens {
     Prompts(u64),
 }
 
+/// Bytes that decoder and runtime of the compiled engines keep for every logit of a full batch.
+pub(in crate::estimate) const DECODER: f64 = 10.4;
+
 /// Oldest first. Engines of the first versions were built for padded prompts (`max_input_len` 1024). The decoder's bytes: 4.35 GB and 1.14 GB of runtime buffers for 2048 sequences of a vocabulary of
 /// 256,000 (`trtllm-bench`); the PyTorch backend samples on fp32 logits and their probabilities.
 const RULES: [Rules; 4] = [
@@ -42,17 +47,27 @@ const RULES: [Rules; 4] = [
         since: Version([0, 0, 0]),
         batch: 8,
         tokens: Tokens::Prompts(1024),
-        decoder: 10.4,
+        decoder: DECODER,
         block: 128,
+        buffers_last: true,
         untied: true,
     },
-    Rules { since: Version([0, 9, 0]), batch: 256, tokens: Tokens::Most(8192), decoder: 10.4, block: 64, untied: true },
+    Rules {
+        since: Version([0, 9, 0]),
+        batch: 256,
+        tokens: Tokens::Most(8192),
+        decoder: DECODER,
+        block: 64,
+        buffers_last: false,
+        untied: true,
+    },
     Rules {
         since: Version([0, 13, 0]),
         batch: 2048,
         tokens: Tokens::Most(8192),
-        decoder: 10.4,
+        decoder: DECODER,
         block: 64,
+        buffers_last: false,
         untied: true,
     },
     Rules {
@@ -61,6 +76,7 @@ const RULES: [Rules; 4] = [
         tokens: Tokens::Most(8192),
         decoder: 8.0,
         block: 32,
+        buffers_last: false,
         untied: false,
     },
 ];
@@ -68,9 +84,9 @@ const RULES: [Rules; 4] = [
 /// Default of `free_gpu_memory_fraction`.
 const FRACTION: f64 = 0.9;
 /// Engine and library workspaces that do not scale, GiB.
-const WORKSPACE: (f64, f64, f64) = (0.0, 0.5, 3.0);
+pub(in crate::estimate) const WORKSPACE: (f64, f64, f64) = (0.0, 0.5, 3.0);
 /// Graphs of the PyTorch backend, GiB.
-const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 2.0);
+pub(in crate::estimate) const GRAPHS: (f64, f64, f64) = (0.0, 0.2, 2.0);
 
 struct Plan<'a> {
     workload: &'a Workload,
@@ -111,7 +127,7 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
     let ranks = plan.formats.ranks()?;
     let worst = ranks
         .iter()
-        .max_by_key(|rank| rank.weights.likely + Bytes::from_f64(rank.whole_sequence(plan.context)))
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst))
 }
@@ -176,6 +192,12 @@ impl Plan<'_> {
         cache.scale((1.0 - self.fraction).max(0.0) / self.fraction)
     }
 
+    /// What a pool must leave at most, where buffers are allocated after it: a share of free memory that holds them.
+    fn left_for_buffers(&self, rank: &Rank<'_>) -> Bytes {
+        let share = (1.0 - self.fraction).max(0.01);
+        if self.rules.buffers_last { self.working(rank).high.scale(1.0 / share) } else { Bytes::ZERO }
+    }
+
     fn assemble(&self, worst: &Rank<'_>) -> Estimate {
         let terms = self.terms(worst);
         let required = server::total(&terms);
@@ -217,7 +239,7 @@ impl Plan<'_> {
             ),
             (
                 TermName::Fragmentation,
-                Interval::new(Bytes::ZERO, left, left),
+                Interval::new(Bytes::ZERO, left, left.max(self.left_for_buffers(rank))),
                 Provenance::Derived,
                 format!("what a pool of {:.2} of free memory leaves free", self.fraction),
             ),

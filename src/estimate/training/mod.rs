@@ -4,7 +4,7 @@
 //! each on the worst rank. What was not declared is bounded by running the same rules with the cheapest and the
 //! dearest plausible settings ([`plan`]); the declared part is equal in all of them.
 
-mod assumed;
+pub(in crate::estimate) mod assumed;
 mod lora;
 #[cfg(test)]
 mod models;
@@ -17,7 +17,7 @@ mod ranks;
 mod report;
 #[cfg(test)]
 mod tests;
-mod trainers;
+pub(in crate::estimate) mod trainers;
 mod validate;
 
 use std::sync::Arc;
@@ -35,10 +35,15 @@ use plan::{Plan, Scenario};
 pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, EstimateError> {
     let model = known(workload)?;
     validate::validate(workload, model)?;
-    let low = Plan::resolve(workload, model, Scenario::Low)?;
-    let likely = Plan::resolve(workload, model, Scenario::Likely)?;
-    let high = Plan::resolve(workload, model, Scenario::High)?;
-    let peaks = report::Peaks { low: worst(&low, model), likely: worst(&likely, model), high: worst(&high, model) };
+    let plan = |scenario| Plan::resolve(workload, model, scenario);
+    let (least, low) = (plan(Scenario::Least)?, plan(Scenario::Low)?);
+    let (likely, high) = (plan(Scenario::Likely)?, plan(Scenario::High)?);
+    let peaks = report::Peaks {
+        least: worst(&least, model),
+        low: worst(&low, model),
+        likely: worst(&likely, model),
+        high: worst(&high, model),
+    };
     Ok(report::estimate(workload, device, &peaks))
 }
 
@@ -69,7 +74,7 @@ impl PhaseView {
 pub fn phases(workload: &Workload) -> Result<Vec<PhaseView>, EstimateError> {
     let model = known(workload)?;
     validate::validate(workload, model)?;
-    let low = Plan::resolve(workload, model, Scenario::Low)?;
+    let low = Plan::resolve(workload, model, Scenario::Least)?;
     let likely = Plan::resolve(workload, model, Scenario::Likely)?;
     let high = Plan::resolve(workload, model, Scenario::High)?;
     let mut stages = vec![0, likely.pipeline.saturating_sub(1)];

@@ -156,7 +156,7 @@ impl<'a> Footprint<'a> {
                 // The gradient of a tied embedding is summed from two others after the layers are done.
                 let sum = self.tied_sum();
                 let transient = self.unsharding.in_backward() + self.dequantized();
-                if self.working() + self.unsharding.in_backward() > sum {
+                if error * (self.working() + transient) > sum {
                     Load { activations: error * activations, transient: error * transient, ..resting }
                 } else {
                     Load { activations: error * tied, transient: sum, ..resting }
@@ -343,7 +343,7 @@ impl<'a> Footprint<'a> {
             Recompute::Declared(Checkpointing::Selective) => {
                 on_rank(activations::selective(group, hidden, kernels)).clamp(full, none)
             }
-            Recompute::Declared(Checkpointing::Full) => full,
+            Recompute::Declared(Checkpointing::Full) | Recompute::Least => full,
             Recompute::Unknown => {
                 (UNKNOWN_ACTIVATION_BYTES * hidden as f64 / self.plan.tensor).clamp(full, none.max(full))
             }
@@ -398,7 +398,7 @@ impl<'a> Footprint<'a> {
     /// One layer in backward: what it recomputes, and its temporaries.
     fn working(&self) -> f64 {
         let hidden = self.model.hidden_size;
-        let again = self.plan.recompute != Recompute::Declared(Checkpointing::None);
+        let again = !matches!(self.plan.recompute, Recompute::Declared(Checkpointing::None) | Recompute::Least);
         let per_token = self.rank.layers.iter().map(|(_, group)| {
             let on_rank = |saved: Saved| saved.on_rank(self.plan.tensor, self.plan.sequence_parallel);
             let kernels = self.kernels(group);

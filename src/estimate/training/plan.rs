@@ -7,8 +7,8 @@ use crate::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Parallelis
 use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
-    assumed_sharding, cached, draft_layers, error, filled, foreach, imbalance, loss, recompute, reduces_apart,
-    resident, sequence_parallel, shifted_logits, slack, targets,
+    assumed_sharding, cached, cheapest_loss, cheapest_precision, compiled_loss, draft_layers, error, filled, foreach,
+    imbalance, loss, recompute, reduces_apart, resident, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -17,7 +17,9 @@ use super::trainers::Habits;
 /// How much the settings that were not declared are thought to cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scenario {
-    /// The cheapest plausible.
+    /// The cheapest plausible, with every option that saves memory where nothing says that it is off.
+    Least,
+    /// The cheapest plausible with what was declared: options that were not are off.
     Low,
     /// The trainers' defaults.
     Likely,
@@ -32,6 +34,8 @@ pub(super) enum Recompute {
     Declared(Checkpointing),
     /// Not declared: between everything and nothing.
     Unknown,
+    /// Not declared, and the least of every way at each moment: nothing is kept, and nothing computed again.
+    Least,
 }
 
 /// Bytes a token, layer and hidden unit when nothing is known about checkpointing: the reference formula's scale of
@@ -128,6 +132,12 @@ fn is_prequantized(quantization: &Quantization) -> bool {
     ["gptq", "awq", "hqq"].iter().any(|name| quantization.name.starts_with(name))
 }
 
+/// Whether the frozen base is quantized: as declared for the adapters, for the model, or as its checkpoint is.
+fn quantized_base(workload: &Workload, model: &Model, lora: &Lora) -> bool {
+    let narrow = |quantization: &Quantization| quantization.bits < 16.0;
+    lora.quantized_base || workload.quantization.as_ref().or(model.quantization.as_ref()).is_some_and(narrow)
+}
+
 /// Bytes of a quantized parameter: of the declared format, else of NF4.
 fn quantized_width(workload: &Workload, double: bool) -> f64 {
     match &workload.quantization {
@@ -151,10 +161,15 @@ impl Scenario {
     pub(super) const fn pick<T: Copy>(self, values: [T; 3]) -> T {
         let [low, likely, high] = values;
         match self {
-            Self::Low => low,
+            Self::Least | Self::Low => low,
             Self::Likely => likely,
             Self::High => high,
         }
+    }
+
+    /// Whether the cheapest is meant.
+    pub(super) const fn frugal(self) -> bool {
+        matches!(self, Self::Least | Self::Low)
     }
 }
 
@@ -166,24 +181,21 @@ impl Plan {
             field: "contextLength",
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
-        let undeclared = scenario.pick([UNDECLARED_BATCH.0, UNDECLARED_BATCH.0, UNDECLARED_BATCH.1]);
-        let batch = workload.batch_size.unwrap_or(undeclared);
-        let sharding = match (training.sharding, scenario) {
-            (None, Scenario::High) if assumed_sharding(workload) == Sharding::Fsdp => Sharding::Ddp,
-            _ => assumed_sharding(workload),
-        };
+        let sharding = sharding(workload, scenario);
         let habits = Habits::of(training);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
-        let policy = match scenario {
-            Scenario::Low => Policy::cheapest(precision, family),
-            Scenario::Likely => Policy::of(precision, family),
-            Scenario::High => Policy::dearest(precision, family),
-        };
+        let cheapest = cheapest_precision(training.precision, family);
+        let policy = scenario.pick([
+            Policy::cheapest(cheapest, family),
+            Policy::of(precision, family),
+            Policy::dearest(precision, family),
+        ]);
         let adapters = training.lora.as_ref().map(|lora| AdapterPlan::resolve(workload, model, lora, policy, scenario));
+        let (sequences, micro_batches) = batch(workload, habits, scenario);
         let division = Division::of(parallelism, sharding, training);
         Ok(Self {
-            tokens: filled(training, habits, scenario) * batch as f64 * sequence as f64 / parallelism.context as f64,
+            tokens: filled(training, habits, scenario) * sequences * sequence as f64 / parallelism.context as f64,
             targets: if is_encoder_decoder(model) { targets(training, sequence, scenario) } else { 1.0 },
             draft_layers: draft_layers(training, habits, scenario),
             tensor: parallelism.tensor as f64,
@@ -199,33 +211,29 @@ impl Plan {
             optimizer: training.optimizer.unwrap_or(Optimizer::AdamW),
             recompute: recompute(training.checkpointing, scenario),
             loss: loss(training, habits, scenario),
-            cheapest_loss: training.loss.is_none() && scenario == Scenario::Low && !habits.known_loss,
+            cheapest_loss: cheapest_loss(training, habits, scenario),
             kernels: kernels(workload, policy, family, adapters.as_ref(), scenario),
             sequence_parallel: sequence_parallel(workload, family, scenario),
             accumulates: training.gradient_accumulation.unwrap_or(1) > 1 || parallelism.pipeline > 1,
-            micro_batches: training.micro_batches.map(|count| count as f64),
-            bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && scenario != Scenario::Low,
-            compiled_loss: training.fused_kernels && scenario == Scenario::Low,
-            recomputed_chunks: match scenario {
-                Scenario::Low => true,
-                Scenario::Likely => habits.recomputed_chunks,
-                Scenario::High => false,
-            },
+            micro_batches: micro_batches.map(|count| count as f64),
+            bucket_copy: sharding == Sharding::Ddp && family == Family::Torch && !scenario.frugal(),
+            compiled_loss: compiled_loss(training, habits, scenario),
+            recomputed_chunks: scenario.pick([true, habits.recomputed_chunks, false]),
             foreach: foreach(habits, family, scenario),
             offload: training.cpu_offload,
             reference_models: training.reference_models as f64,
             declared: training.clone(),
             resident: resident(training, habits, parallelism, scenario),
-            adapters,
-            frugal: scenario == Scenario::Low,
+            frugal: scenario.frugal(),
             slack: scenario.pick(slack(training, family, habits)),
             untied_head: scenario.pick(habits.untied_head),
             reduces_apart: division.shards > 1.0 && reduces_apart(training, family, habits, scenario),
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, habits, scenario),
+            error: error(training, adapters.as_ref(), habits, scenario),
             cached: cached(habits, sequence),
+            adapters,
         })
     }
 
@@ -292,6 +300,25 @@ impl Division {
     }
 }
 
+/// How states are divided; what was not declared may not be divided at all.
+fn sharding(workload: &Workload, scenario: Scenario) -> Sharding {
+    match (workload.training.sharding, assumed_sharding(workload)) {
+        (None, Sharding::Fsdp) if scenario == Scenario::High => Sharding::Ddp,
+        (_, sharding) => sharding,
+    }
+}
+
+/// Sequences of a micro-batch, and how many micro-batches a step has. Some trainers cut the batch of a pipeline into
+/// micro-batches of one sample.
+fn batch(workload: &Workload, habits: Habits, scenario: Scenario) -> (f64, Option<u64>) {
+    let training = &workload.training;
+    let undeclared = scenario.pick([UNDECLARED_BATCH.0, UNDECLARED_BATCH.0, UNDECLARED_BATCH.1]);
+    let batch = workload.batch_size.unwrap_or(undeclared);
+    let cut = habits.cuts_batches && workload.parallelism.pipeline > 1 && training.micro_batches.is_none();
+    let (samples, micro_batches) = if cut { (1, Some(batch)) } else { (batch, training.micro_batches) };
+    (training.sequences_per_sample.unwrap_or(1).max(1) as f64 * samples as f64, micro_batches)
+}
+
 /// Whether the decoder attends to the output of an encoder that is trained with it.
 fn is_encoder_decoder(model: &Model) -> bool {
     let has = |wanted: fn(&Attention) -> bool| model.layers.iter().any(|group| wanted(&group.attention));
@@ -309,12 +336,13 @@ fn kernels(
     let habits = Habits::of(&workload.training);
     let megatron = family == Family::Megatron;
     let habit = match scenario {
+        Scenario::Least => megatron || !habits.known_kernels || habits.compiles,
         Scenario::Low => megatron || !habits.known_kernels,
         Scenario::Likely => megatron,
         Scenario::High => megatron && habits.known_kernels,
     };
     // Collectives between tensor-parallel ranks cut compiled layers into pieces that fuse little.
-    let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && scenario != Scenario::Low;
+    let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && !scenario.frugal();
     let fused = (workload.training.fused_kernels && !cut) || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
@@ -336,7 +364,7 @@ fn kernels(
 
 impl AdapterPlan {
     fn resolve(workload: &Workload, model: &Model, lora: &Lora, policy: Policy, scenario: Scenario) -> Self {
-        let double = lora.double_quantization || scenario == Scenario::Low;
+        let double = lora.double_quantization || scenario.frugal();
         let pure = workload.training.precision == Some(Precision::Bf16) && !lora.fp32_adapters;
         Self {
             rank: lora.rank,
@@ -348,7 +376,7 @@ impl AdapterPlan {
             } else {
                 policy.weight.max(2.0)
             },
-            quantized: lora.quantized_base.then(|| quantized_width(workload, double)),
+            quantized: quantized_base(workload, model, lora).then(|| quantized_width(workload, double)),
             upcast: !workload.quantization.as_ref().is_some_and(is_prequantized),
             saved: lora.modules_to_save.clone(),
         }

@@ -2,6 +2,7 @@
 
 use super::plan::Plan;
 use crate::estimate::model::{LayerGroup, Model, Split, Tensor, TensorKind};
+use crate::estimate::workload::Schedule;
 
 /// Parameters on one rank, after tensor, pipeline and expert parallelism, before sharding over data-parallel ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -175,9 +176,15 @@ fn active_share(plan: &Plan, model: &Model) -> f64 {
     plan.declared.active_layers.map_or(1.0, |layers| (layers as f64 / model.layer_count().max(1) as f64).min(1.0))
 }
 
-/// Micro-batches whose activations a stage holds under 1F1B, interleaved over its chunks; a fraction counts chunks.
+/// Micro-batches whose activations a stage holds; those of a schedule that is interleaved over chunks are fractions.
 fn in_flight(plan: &Plan, stage: u64) -> f64 {
-    let later = plan.pipeline.saturating_sub(stage).saturating_sub(1) as f64;
+    let first = plan.pipeline.saturating_sub(1);
+    let later = match plan.declared.schedule.unwrap_or(Schedule::OneForwardOneBackward) {
+        Schedule::OneForwardOneBackward => first.saturating_sub(stage) as f64,
+        Schedule::ZeroBubble => first as f64,
+        // Twice as many as there are stages keep a pipeline half busy: fewer are not worth one.
+        Schedule::AllForward => return plan.micro_batches.unwrap_or(2.0 * plan.pipeline as f64).max(1.0),
+    };
     let chunks = plan.virtual_stages;
     let held = if chunks > 1.0 {
         2.0_f64.mul_add(later, (chunks - 1.0) * plan.pipeline as f64 + 1.0) / chunks

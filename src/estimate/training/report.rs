@@ -11,8 +11,9 @@ use crate::estimate::{
     Bytes, Device, Estimate, Interval, PerGpu, Provenance, Term, TermName, TrainingDetail, Workload,
 };
 
-/// The worst rank at its peak, for the cheapest, the usual and the dearest settings.
+/// The worst rank at its peak, for the cheapest, the usual and the dearest settings; the requirement rests on `least`.
 pub(super) struct Peaks<'a> {
+    pub(super) least: Peak<'a>,
     pub(super) low: Peak<'a>,
     pub(super) likely: Peak<'a>,
     pub(super) high: Peak<'a>,
@@ -21,12 +22,12 @@ pub(super) struct Peaks<'a> {
 impl Peaks<'_> {
     fn interval(&self, bytes: impl Fn(&Load) -> f64) -> Interval {
         let of = |peak: &Peak<'_>| Bytes::from_f64(bytes(&peak.load));
-        Interval::new(of(&self.low), of(&self.likely), of(&self.high))
+        Interval::new(of(&self.least), of(&self.likely), of(&self.high))
     }
 
     fn fragmentation(&self) -> Interval {
         let of = |peak: &Peak<'_>, streams| Bytes::from_f64(peak.footprint.fragmentation(streams));
-        Interval::new(of(&self.low, false), of(&self.likely, true), of(&self.high, true))
+        Interval::new(of(&self.least, false), of(&self.likely, true), of(&self.high, true))
     }
 }
 
@@ -35,11 +36,11 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
     let usable = device.visible;
     let allocated = peaks.interval(Load::total);
     let fragmentation = peaks.fragmentation();
-    let (context, nccl) = (comm::training_context(), comm::nccl(gpus, groups(workload)));
+    let (context, nccl) = (runtime(workload, usable), comm::nccl(gpus, groups(workload)));
     let mut terms = allocator_terms(peaks);
     terms.extend([
         term(TermName::Fragmentation, fragmentation, fragmentation_formula(peaks), Provenance::Calibrated),
-        term(TermName::Runtime, context, "CUDA context and kernels".to_owned(), Provenance::Calibrated),
+        term(TermName::Runtime, context, runtime_formula(workload), Provenance::Calibrated),
         term(
             TermName::Comm,
             nccl,
@@ -68,6 +69,19 @@ pub(super) fn estimate(workload: &Workload, device: &Device, peaks: &Peaks<'_>) 
         notes: notes(workload, peaks),
         gpus,
     }
+}
+
+/// What is taken beside the trainer's allocator: the context, and an inference engine on the same device, which may
+/// sleep while the trainer works.
+fn runtime(workload: &Workload, visible: Bytes) -> Interval {
+    let engine = visible.scale(workload.training.colocated_share.unwrap_or(0.0).clamp(0.0, 1.0));
+    comm::training_context() + Interval::new(Bytes::ZERO, engine, engine)
+}
+
+fn runtime_formula(workload: &Workload) -> String {
+    let share =
+        workload.training.colocated_share.map(|share| format!(", and {share} of the GPU for an engine beside it"));
+    format!("CUDA context and kernels{}", share.unwrap_or_default())
 }
 
 /// What the allocator takes from the device: what it needs, and blocks that it keeps as long as there is room.
@@ -196,7 +210,9 @@ fn activations_formula(peaks: &Peaks<'_>) -> String {
         if rank.in_flight > 1.0 { format!(" x {} micro-batches in flight", rank.in_flight) } else { String::new() };
     let mode = match plan.recompute {
         Recompute::Declared(checkpointing) => format!("checkpointing {}", checkpointing.name()),
-        Recompute::Unknown => format!("checkpointing not declared: {UNKNOWN_ACTIVATION_BYTES} B a hidden unit"),
+        Recompute::Unknown | Recompute::Least => {
+            format!("checkpointing not declared: {UNKNOWN_ACTIVATION_BYTES} B a hidden unit")
+        }
     };
     let (tokens, each) = (plan.tokens, bytes / layers.max(1.0));
     format!("{tokens} tokens x {layers} layers x {each:.0} B{flight} ({mode}), and one layer at work")

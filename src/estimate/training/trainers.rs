@@ -5,7 +5,7 @@ use crate::estimate::workload::{Sharding, Training};
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent habits of a trainer")]
-pub(super) struct Habits {
+pub(in crate::estimate) struct Habits {
     /// Embedding and head are FSDP units of their own, resharded like layers.
     pub(super) root_apart: bool,
     /// A chunked loss recomputes its logits in backward, chunk by chunk.
@@ -29,7 +29,7 @@ pub(super) struct Habits {
     /// The loss shifts and upcasts copies of all logits, as transformers did before 4.46.
     pub(super) shifted_logits: bool,
     /// Samples of many lengths leave cached blocks behind: what is reserved at work, over what is allocated.
-    pub(super) cached: f64,
+    pub(in crate::estimate) cached: f64,
     /// FSDP reduces gradients and frees parameters only at the end of every step.
     pub(super) gathers_whole: bool,
     /// Quantized products keep their inputs for backward.
@@ -38,6 +38,10 @@ pub(super) struct Habits {
     pub(super) known_kernels: bool,
     /// A loss that was not declared is the plain one.
     pub(super) known_loss: bool,
+    /// Compiling is an option of the trainer, which may be on where nothing says so.
+    pub(super) compiles: bool,
+    /// A pipeline's batch is cut into micro-batches of one sample.
+    pub(super) cuts_batches: bool,
 }
 
 /// transformers, PEFT and what builds on them; also assumed of unknown trainers.
@@ -58,6 +62,8 @@ const TRANSFORMERS: Habits = Habits {
     keeps_quantized_inputs: false,
     known_kernels: false,
     known_loss: false,
+    compiles: true,
+    cuts_batches: false,
 };
 /// Trainers that own their models and wrap them themselves.
 const NATIVE: Habits = Habits {
@@ -77,11 +83,13 @@ const NATIVE: Habits = Habits {
     keeps_quantized_inputs: false,
     known_kernels: true,
     known_loss: false,
+    compiles: false,
+    cuts_batches: false,
 };
 
 /// Measured with its own default `adamw_torch`: ten bytes a parameter in bf16; 18 bytes a logit; and nearly twice
 /// what is allocated at work stays reserved, until the device is full.
-const SWIFT: Habits =
+pub(in crate::estimate) const SWIFT: Habits =
     Habits { foreach: true, shifted_logits: true, cached: 1.4, known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
 /// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states.
@@ -95,9 +103,16 @@ const LITGPT: Habits = Habits {
 
 const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, known_loss: true, ..NATIVE };
 
+/// Its Llama models have a head of their own whatever the checkpoint has; smaller Qwen models share it.
+const TITAN: Habits =
+    Habits { recomputed_chunks: true, untied_head: [false, true, true], compiles: true, cuts_batches: true, ..NATIVE };
+
+/// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
+const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS };
+
 const TRAINERS: &[(&str, Habits)] = &[
-    ("torchtitan", Habits { recomputed_chunks: true, untied_head: [false, true, true], ..NATIVE }),
-    ("torchtune", NATIVE),
+    ("torchtitan", TITAN),
+    ("torchtune", Habits { fixed_lengths: false, compiles: true, ..NATIVE }),
     ("litgpt", LITGPT),
     ("megatron-swift", Habits { fixed_lengths: false, ..MEGATRON }),
     ("megatron", MEGATRON),
@@ -115,7 +130,12 @@ const TRAINERS: &[(&str, Habits)] = &[
         },
     ),
     ("unsloth", Habits { recomputed_chunks: true, upcast_unquantized: false, ..TRANSFORMERS }),
-    ("hf trainer", Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS }),
+    ("hf trainer", SCRIPTED),
+    ("transformers", SCRIPTED),
+    ("peft", SCRIPTED),
+    ("llama-factory", SCRIPTED),
+    ("llamafactory", SCRIPTED),
+    ("axolotl", SCRIPTED),
     ("trl", Habits { recomputed_chunks: true, ..TRANSFORMERS }),
 ];
 
@@ -129,15 +149,15 @@ impl Habits {
 }
 
 impl Habits {
-    /// Megatron's optimizer is Megatron's; whole models are sharded by FSDP in trainers that own them; all else is done
-    /// with transformers.
+    /// Megatron's optimizer is Megatron's; whole models are sharded by FSDP in trainers that own them, which alone join
+    /// it with pipelines; all else is done with transformers.
     fn suggested(training: &Training) -> Self {
         let suggested = match training.sharding {
             Some(Sharding::Megatron) => MEGATRON,
-            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => NATIVE,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => Self { cuts_batches: true, ..NATIVE },
             _ => TRANSFORMERS,
         };
-        Self { known_kernels: false, known_loss: false, ..suggested }
+        Self { known_kernels: false, known_loss: false, compiles: true, ..suggested }
     }
 }
 

@@ -32,6 +32,7 @@ fn judge_with(specs: &[Value], annotations: &Value, on: (&str, u64, u64)) -> Rep
         source: None,
         inventory: Some(&inventory),
         policy: &policy,
+        config_maps: None,
     };
     let asked = PolicyInput { namespace: "team", ..PolicyInput::default() };
     evaluate(&template, &Source::default(), &asked, &environment).remove(0)

@@ -2,27 +2,30 @@
 //!
 //! Each program is a table ([`table::Program`]); this module finds which program a container runs and with which words.
 
+mod config;
 mod image;
 mod llamacpp;
 mod ollama;
+mod run;
 mod sglang;
 mod shell;
 mod table;
 mod tgi;
-mod torchtune_models;
 mod trainers;
 mod trtllm;
 mod values;
 mod vllm;
+mod words;
 mod wrappers;
 
 use serde_json::Value;
 
 use self::image::Image;
 use self::shell::{Env, Var};
-use self::table::{ImageRule, Program, Reader};
+use self::table::{ImageRule, Program, Reader, Scene, last_of_each};
 use super::declaration::Origin;
 use super::draft::{Draft, Source};
+use super::files::Files;
 use super::numbers::shown;
 use super::pod::Container;
 
@@ -38,19 +41,34 @@ const PROGRAMS: &[&Program] = &[
     &wrappers::NIM,
     &wrappers::DJL,
     &wrappers::RUNPOD,
-    &trainers::LAUNCHED,
+    &trainers::TRL,
     &trainers::TORCHTUNE,
+    &trainers::TORCHTITAN,
+    &trainers::AXOLOTL,
+    &trainers::LLAMA_FACTORY,
+    &trainers::SWIFT,
+    &trainers::MEGATRON_SWIFT,
+    &trainers::MEGATRON,
+    &trainers::NEMO,
+    &trainers::LITGPT,
+    &trainers::UNSLOTH,
+    &trainers::TRANSFORMERS,
 ];
 
+/// What a container has around it.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// Files of its volumes.
+    pub(super) files: Files<'a>,
+    /// Pods that work on its job together, where known.
+    pub(super) pods: Option<u64>,
+}
+
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"];
-/// Commands that only mention programs.
-const MENTIONS: &[&str] = &["echo", "printf", "pip", "pip3", "cat", "grep", "ls", "which", "test", "["];
 /// Words of the shell's grammar that stand before a command.
 const RESERVED: &[&str] = &["if", "then", "elif", "else", "while", "until", "do", "!", "{", "time"];
 /// Shells in shells.
 const MAX_SHELLS: usize = 4;
-
-type Start = &'static [&'static str];
 
 /// A command with the environment that it sees.
 struct Command {
@@ -62,9 +80,9 @@ struct Command {
 const SHORTEST_SECRET: usize = 6;
 
 /// Reads what the container's command, arguments, environment and image say into the draft.
-pub(super) fn read(container: &Container, draft: &mut Draft) {
+pub(super) fn read(container: &Container, around: &Surroundings<'_>, draft: &mut Draft) {
     let env = Env::of(container);
-    recognise(container, &env, draft);
+    recognise(container, &env, around, draft);
     redact(&env, draft);
 }
 
@@ -82,7 +100,7 @@ fn redact(env: &Env, draft: &mut Draft) {
     }
 }
 
-fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
+fn recognise(container: &Container, env: &Env, around: &Surroundings<'_>, draft: &mut Draft) {
     common_env(env, draft);
     let image = Image::parse(&container.image);
     let holder = PROGRAMS
@@ -97,18 +115,23 @@ fn recognise(container: &Container, env: &Env, draft: &mut Draft) {
             Vec::new()
         }
     };
-    let mut runs = commands.iter().filter_map(|command| Some((find(&command.words)?, command)));
-    if let Some(((program, start, arguments), command)) = runs.next() {
+    let scene = |env| Scene { env, files: around.files, pods: around.pods };
+    let mut runs = commands.iter().filter_map(|command| Some((run::find(&command.words, PROGRAMS)?, command)));
+    if let Some((run, command)) = runs.next() {
+        let program = run.program;
         name(program, Origin::Argument, draft);
         version(holder.filter(|(held, _)| held.name == program.name).map(|(_, rule)| rule), &image, draft);
-        Reader::new(draft, program, start).of_image(&image).read(arguments, &command.env);
+        let mut reader = Reader::new(draft, program, run.start, scene(&command.env)).of_image(&image);
+        reader.launcher = run.launcher;
+        reader.take(&last_of_each(run.launch));
+        reader.read(&run.arguments);
         if runs.any(|(_, other)| other.words != command.words) {
             // Which of them runs, or whether all do, is decided when the script runs.
             draft.out.unread.push("the container's script holds more than one engine or trainer command".to_owned());
             draft.out.unknown_fields.insert("model");
         }
     } else if let Some((program, rule)) = holder {
-        by_image(container, (program, rule), &image, &commands, env, draft);
+        by_image(container, (program, rule), &image, &commands, scene(env), draft);
     } else if draft.out.gpus.is_some() && !draft.out.engine_named && draft.is_free("task") {
         let command = container.command.first().map_or_else(|| shown(&container.image), |word| shown(word));
         draft.out.unread.push(format!(
@@ -123,7 +146,7 @@ fn by_image(
     (program, rule): (&'static Program, &ImageRule),
     image: &Image<'_>,
     commands: &[Command],
-    env: &Env,
+    scene: Scene<'_>,
     draft: &mut Draft,
 ) {
     name(program, Origin::Inferred, draft);
@@ -131,9 +154,9 @@ fn by_image(
     if rule.entrypoint && container.command.is_empty() {
         let words = commands.first().map_or(&[][..], |command| command.words.as_slice());
         let words = words.strip_prefix(&["serve".to_owned()][..]).unwrap_or(words);
-        return Reader::new(draft, program, &[]).of_image(image).read(words, env);
+        return Reader::new(draft, program, &[], scene).of_image(image).read(words);
     }
-    Reader::new(draft, program, &[]).of_image(image).read(&[], env);
+    Reader::new(draft, program, &[], scene).of_image(image).read(&[]);
     let command = container.command.iter().chain(&container.args).next().map_or("the entry point", String::as_str);
     draft.out.unread.push(format!("`{}` runs {} with arguments that are not seen here", shown(command), program.name));
     draft.out.unknown_fields.insert("arguments");
@@ -201,32 +224,6 @@ fn shell_script(words: &[String]) -> Option<(&str, &[String])> {
 
 fn base_name(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
-}
-
-/// The program that a command runs, with its arguments. Wrappers (`exec`, `env`, `nohup`, `numactl`...) are passed over.
-fn find(words: &[String]) -> Option<(&'static Program, Start, &[String])> {
-    let first = words.iter().find(|word| !RESERVED.contains(&word.as_str()));
-    if first.is_some_and(|word| MENTIONS.contains(&base_name(word))) {
-        return None;
-    }
-    (0..words.len()).find_map(|at| {
-        let rest = words.get(at..)?;
-        PROGRAMS.iter().find_map(|program| {
-            let start = program.starts.iter().find(|start| begins(rest, start))?;
-            Some((*program, *start, rest.get(start.len()..)?))
-        })
-    })
-}
-
-fn begins(words: &[String], start: &[&str]) -> bool {
-    words.len() >= start.len()
-        && words.iter().zip(start).enumerate().all(|(index, (word, pattern))| {
-            let word = if index == 0 { base_name(word) } else { word.as_str() };
-            match pattern.strip_suffix('*') {
-                Some(prefix) => word.starts_with(prefix),
-                None => word == *pattern,
-            }
-        })
 }
 
 #[cfg(test)]

@@ -4,40 +4,22 @@
 //! in the word as a mark, so that only the setting that it belongs to becomes unknown.
 
 mod env;
+mod heredoc;
 
-pub(super) use env::{Env, Var};
+use self::env::MAX_VALUE;
+pub(super) use self::env::{Env, Var, is_known, mark, written};
+use self::heredoc::Heredoc;
 
-/// Opens a mark; the text up to [`CLOSE`] is what was written. Private-use characters: no command line holds them.
-const OPEN: char = '\u{E000}';
-const CLOSE: char = '\u{E001}';
 /// Longest script that is read, bytes: a Kubernetes object holds at most 1.5 MiB.
 const LONGEST: usize = 512 * 1024;
 /// Most words of one container's command lines.
 const MAX_WORDS: usize = 20_000;
-/// Longest value after expansion: `$(A)$(A)` over and over must not grow without bound.
-const MAX_VALUE: usize = 64 * 1024;
-
 /// Commands that assign variables.
 const EXPORTS: &[&str] = &["export", "declare", "local", "readonly"];
 /// Words that open a block whose commands may not run, or not once.
 const OPENING: &[&str] = &["if", "case", "for", "while", "until"];
 /// Words that close one.
 const CLOSING: &[&str] = &["fi", "esac", "done"];
-
-/// A word that cannot be known, as it was written.
-pub(super) fn mark(written: &str) -> String {
-    format!("{OPEN}{written}{CLOSE}")
-}
-
-/// Whether every character of the word is known.
-pub(super) fn is_known(word: &str) -> bool {
-    !word.contains(OPEN)
-}
-
-/// The word as it was written, for messages.
-pub(super) fn written(word: &str) -> String {
-    word.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect()
-}
 
 /// The commands of a script, in order, and the environment after its assignments.
 ///
@@ -55,7 +37,7 @@ pub(super) fn script(text: &str, env: &Env, positional: &[String]) -> Result<(Ve
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "five independent facts about the place in the script")]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about the place in the script")]
 struct Parser {
     chars: Vec<char>,
     at: usize,
@@ -67,14 +49,16 @@ struct Parser {
     begun: bool,
     /// The next word belongs to a redirection.
     redirected: bool,
-    /// Delimiters of here-documents whose bodies follow the line.
-    heredocs: Vec<String>,
-    /// The next word is the delimiter of a here-document.
-    heredoc_next: bool,
-    /// The next word is the file that the output goes to.
-    output_next: bool,
-    /// Files that the line's commands write to.
-    outputs: Vec<String>,
+    /// Part of the word was quoted.
+    quoted: bool,
+    /// Here-documents whose bodies follow the line.
+    heredocs: Vec<Heredoc>,
+    /// The next word is the delimiter of a here-document; of one that is indented by tabs (`<<-`).
+    heredoc_next: Option<bool>,
+    /// The next word is the file that the command writes; whether it adds to it.
+    output_next: Option<bool>,
+    /// The file that the command writes; whether it adds to it.
+    output: Option<(String, bool)>,
     total: usize,
     /// Open `if`, `case`, `for`, `while` and `until`.
     blocks: usize,
@@ -135,6 +119,7 @@ impl Parser {
     }
 
     fn escape(&mut self) {
+        self.quoted = true;
         match self.next() {
             Some('\n') | None => {}
             Some('\r') if self.peek(0) == Some('\n') => self.at += 1,
@@ -143,7 +128,7 @@ impl Parser {
     }
 
     fn single_quoted(&mut self) -> Result<(), String> {
-        self.begun = true;
+        (self.begun, self.quoted) = (true, true);
         loop {
             match self.next() {
                 Some('\'') => return Ok(()),
@@ -154,7 +139,7 @@ impl Parser {
     }
 
     fn double_quoted(&mut self) -> Result<(), String> {
-        self.begun = true;
+        (self.begun, self.quoted) = (true, true);
         loop {
             match self.next() {
                 Some('"') => return Ok(()),
@@ -316,70 +301,14 @@ impl Parser {
         }
     }
 
-    fn redirect(&mut self, first: char) {
-        // `2>` names a descriptor, not a word.
-        let numbered = self.begun && !self.word.is_empty() && self.word.chars().all(|c| c.is_ascii_digit());
-        if numbered {
-            self.word.clear();
-            self.begun = false;
-        }
-        self.end_word();
-        let mut operator = String::from(first);
-        while let Some(c) = self.peek(0).filter(|c| matches!(c, '<' | '>' | '&' | '|')) {
-            operator.push(c);
-            self.at += 1;
-        }
-        self.heredoc_next = operator == "<<";
-        self.output_next = operator == ">" && !numbered;
-        if self.heredoc_next && self.peek(0) == Some('-') {
-            self.at += 1;
-        }
-        self.redirected = true;
-    }
-
-    /// Reads the bodies of the line's here-documents; the body of a single one is the text of the file it goes to.
-    fn read_heredocs(&mut self) {
-        let delimiters = std::mem::take(&mut self.heredocs);
-        let outputs = std::mem::take(&mut self.outputs);
-        let mut body = String::new();
-        for delimiter in &delimiters {
-            body.clear();
-            while self.at < self.chars.len() {
-                let start = self.at;
-                while self.next().is_some_and(|c| c != '\n') {}
-                let line: String = self.chars.get(start..self.at).unwrap_or_default().iter().collect();
-                if line.trim() == delimiter {
-                    break;
-                }
-                body.push_str(&line);
-            }
-        }
-        if let ([_], [path]) = (delimiters.as_slice(), outputs.as_slice()) {
-            // Variables may be expanded in it.
-            let text = Some(body).filter(|text| !text.contains(['$', '`']));
-            self.write(path, text);
-        }
-    }
-
-    /// A file that is written under a condition, or twice, may hold anything.
-    fn write(&mut self, path: &str, text: Option<String>) {
-        let sure = self.blocks == 0 && !self.chained && !self.env.files.contains_key(path);
-        self.env.files.insert(path.to_owned(), text.filter(|text| sure && is_known(text) && text.len() <= MAX_VALUE));
-    }
-
     fn end_word(&mut self) {
         if !self.begun {
             return;
         }
         self.begun = false;
-        let word = std::mem::take(&mut self.word);
+        let (word, quoted) = (std::mem::take(&mut self.word), std::mem::take(&mut self.quoted));
         if std::mem::take(&mut self.redirected) {
-            if std::mem::take(&mut self.heredoc_next) {
-                self.heredocs.push(word);
-            } else if std::mem::take(&mut self.output_next) {
-                self.outputs.push(word);
-            }
-            return;
+            return self.redirected_to(word, quoted);
         }
         self.total += 1;
         self.words.push(word);
@@ -389,11 +318,12 @@ impl Parser {
         self.end_word();
         self.redirected = false;
         let words = std::mem::take(&mut self.words);
+        let output = self.output.take();
         if words.is_empty() {
             return;
         }
-        self.echoed(&words);
         let grammar = self.grammar(&words);
+        self.files(words.get(grammar..).unwrap_or_default(), output);
         let export = words.get(grammar).is_some_and(|word| EXPORTS.contains(&word.as_str()));
         let before = grammar + usize::from(export);
         let assignments = words.iter().skip(before).map_while(|word| assignment(word)).count();
@@ -407,20 +337,6 @@ impl Parser {
         if !export && !command.is_empty() {
             self.commands.push(command);
         }
-    }
-
-    /// `echo TEXT > FILE` and `printf TEXT > FILE`.
-    fn echoed(&mut self, words: &[String]) {
-        let Some(path) = self.outputs.pop_if(|_| self.heredocs.is_empty()) else { return };
-        let text = match words {
-            [command, text @ ..] if matches!(command.as_str(), "echo" | "printf") => {
-                let plain = text.iter().skip_while(|word| matches!(word.as_str(), "-e" | "-n" | "-ne" | "-en"));
-                Some(plain.cloned().collect::<Vec<_>>().join(" ").replace("\\n", "\n"))
-                    .filter(|text| !text.contains('%'))
-            }
-            _ => None,
-        };
-        self.write(&path, text);
     }
 
     /// Leading words of the shell's grammar, with the blocks that they open and close.

@@ -6,8 +6,11 @@ use serde_json::Value;
 
 use super::image::Image;
 use super::shell::{self, Env, Var};
+use super::words::find_by;
+pub(super) use super::words::{Given, find_in, is_bool, is_flag, last_of_each};
 use crate::spec::declaration::Origin;
 use crate::spec::draft::{Draft, Source};
+use crate::spec::files::Files;
 use crate::spec::numbers::shown;
 
 /// An engine or a trainer.
@@ -45,6 +48,7 @@ pub(super) struct ImageRule {
 }
 
 /// A flag or variable with its aliases.
+#[derive(Clone, Copy)]
 pub(super) struct Flag {
     /// Names with their dashes, `-` for `_`.
     pub(super) names: &'static [&'static str],
@@ -66,12 +70,16 @@ pub(super) enum Effect {
     Call(fn(&mut Reader<'_>, &str)),
     /// Its value is kept for `finish`.
     Keep,
+    /// As `Keep`, also where the value is not known: `finish` looks.
+    KeepAny,
     /// Any number of values, kept for `finish` separated by commas.
     KeepMany,
     /// Without value: kept for `finish` as `true` or `false`.
     KeepSwitch,
     /// With or without `true` or `false` after it: kept for `finish` as `true` or `false`.
     KeepBool,
+    /// Its value is a file of settings under the program's own names, weaker than arguments.
+    Config,
     /// Its value is a file of further options, which win over flags where the function says so; a doubt where the file
     /// is not seen.
     File(fn(&mut Reader<'_>, &Value), Weight),
@@ -107,7 +115,7 @@ impl Program {
 }
 
 impl Effect {
-    const fn takes_value(self) -> bool {
+    pub(super) const fn takes_value(self) -> bool {
         !matches!(self, Self::Switch(_) | Self::KeepSwitch | Self::UnreadSwitch(_))
     }
 }
@@ -117,51 +125,88 @@ pub(super) const fn flag(names: &'static [&'static str], effect: Effect) -> Flag
     Flag { names, effect }
 }
 
+/// Tables as one.
+pub(super) const fn concat<const N: usize>(tables: &[&[Flag]]) -> [Flag; N] {
+    let mut all = [Flag { names: &[], effect: Effect::Skip }; N];
+    let (mut at, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses a wrong index")]
+        while row < tables[table].len() {
+            all[at] = tables[table][row];
+            (at, row) = (at + 1, row + 1);
+        }
+        table += 1;
+    }
+    all
+}
+
+/// One table of several: `tables!(OWN, SHARED)`.
+macro_rules! tables {
+    ($($table:expr),+ $(,)?) => {{
+        const COUNT: usize = 0 $(+ $table.len())+;
+        const ALL: [$crate::spec::args::table::Flag; COUNT] = $crate::spec::args::table::concat(&[$($table),+]);
+        &ALL
+    }};
+}
+pub(super) use tables;
+
+/// What a command can see beside its words.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    /// Variables, and files that the script writes.
+    pub(super) env: &'a Env,
+    /// Files of the pod's volumes.
+    pub(super) files: Files<'a>,
+    /// Pods that work on the job together, where known.
+    pub(super) pods: Option<u64>,
+}
+
 /// Reads one command of a program into a draft.
 pub(super) struct Reader<'a> {
     /// Where settings go.
     pub(super) draft: &'a mut Draft,
+    /// What else the command sees.
+    pub(super) scene: Scene<'a>,
     /// The program.
     pub(super) program: &'static Program,
     /// Values of `Keep` flags by their first name.
     pub(super) kept: BTreeMap<&'static str, String>,
+    /// Where those values were written.
+    places: BTreeMap<&'static str, String>,
     /// Words without a flag that set no field, e.g. a recipe's name.
     pub(super) bare: Vec<String>,
     /// The words that started it.
     pub(super) start: &'static [&'static str],
+    /// Repository of the container's image.
+    pub(super) image: String,
+    /// The launcher that starts it, once for each process.
+    pub(super) launcher: Option<&'static str>,
     /// Argument or Env.
     origin: Origin,
     /// Flag or variable that is being read.
     location: String,
-    /// What the command sees.
-    env: Env,
-    /// Repository of the container's image.
-    pub(super) image: String,
-}
-
-/// A flag as it was given.
-struct Given {
-    flag: &'static Flag,
-    /// As written, without value.
-    name: String,
-    /// `None` for switches.
-    value: Option<String>,
-    /// `--no-...`.
-    negated: bool,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(draft: &'a mut Draft, program: &'static Program, start: &'static [&'static str]) -> Self {
+    pub(super) fn new(
+        draft: &'a mut Draft,
+        program: &'static Program,
+        start: &'static [&'static str],
+        scene: Scene<'a>,
+    ) -> Self {
         Self {
             draft,
+            scene,
             program,
             start,
             kept: BTreeMap::new(),
+            places: BTreeMap::new(),
             bare: Vec::new(),
+            image: String::new(),
+            launcher: None,
             origin: Origin::Argument,
             location: String::new(),
-            env: Env::default(),
-            image: String::new(),
         }
     }
 
@@ -171,9 +216,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads arguments, then variables (which are weaker), then what follows from both.
-    pub(super) fn read(&mut self, arguments: &[String], env: &Env) {
-        self.env = env.clone();
-        let given = last_of_each(self.arguments(arguments));
+    pub(super) fn read(&mut self, arguments: &[String]) {
+        let given = self.arguments(arguments);
+        let given = last_of_each(self.with_files(given));
         let weight = |given: &Given| match given.flag.effect {
             Effect::File(_, Weight::Stronger) => 0,
             Effect::File(_, Weight::Weaker) => 2,
@@ -182,6 +227,7 @@ impl<'a> Reader<'a> {
         for turn in 0..=2 {
             self.take(given.iter().filter(|given| weight(given) == turn));
         }
+        let env = self.scene.env;
         self.origin = Origin::Env;
         for flag in self.program.env {
             for name in flag.names {
@@ -204,7 +250,8 @@ impl<'a> Reader<'a> {
         (self.program.finish)(self);
     }
 
-    fn take<'g>(&mut self, given: impl Iterator<Item = &'g Given>) {
+    /// Flags as they were given, none of them twice.
+    pub(super) fn take<'g>(&mut self, given: impl IntoIterator<Item = &'g Given>) {
         for given in given {
             self.location.clone_from(&given.name);
             match &given.value {
@@ -214,38 +261,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the keys of a file of options as flags; what flags said before stands.
-    fn as_flags(&mut self, options: &Value) {
-        let mut words = Vec::new();
-        for (key, value) in options.as_object().into_iter().flatten() {
-            let name = format!("--{}", key.replace('_', "-"));
-            match value {
-                Value::Bool(true) => words.push(name),
-                Value::Bool(false) if key.starts_with("no") => {}
-                Value::Bool(false) => words.push(format!("--no-{}", key.replace('_', "-"))),
-                Value::Null => {}
-                Value::String(text) => words.push(format!("{name}={text}")),
-                Value::Array(items) => {
-                    words.push(name);
-                    words
-                        .extend(items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)));
-                }
-                other => words.push(format!("{name}={other}")),
-            }
-        }
-        let given = last_of_each(self.arguments(&words));
-        self.take(given.iter().filter(|given| !matches!(given.flag.effect, Effect::File(..))));
-    }
-
-    /// Reads further arguments that a variable holds; what was said before stands.
-    pub(super) fn more(&mut self, text: &str) {
-        let Ok((commands, _)) = shell::script(text, &self.env.clone(), &[]) else {
-            return self.doubt("arguments", "further arguments cannot be read");
-        };
-        for words in commands {
-            let given = last_of_each(self.arguments(&words));
-            self.take(given.iter());
-        }
+    /// Something unread that a field may depend on.
+    pub(super) fn doubt(&mut self, field: &'static str, why: &str) {
+        self.unread(why);
+        self.draft.out.unknown_fields.insert(field);
     }
 
     /// Sets a field that nothing has set to what the program does by itself.
@@ -257,19 +276,47 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Applies the options of a file that the command's script wrote.
-    fn file(&mut self, path: &str, read: fn(&mut Reader<'_>, &Value)) {
-        let options = self.env.file(path.trim()).map(crate::spec::yaml::value);
-        match options {
-            Some(Ok(options)) if options.is_object() => read(self, &options),
-            _ => self.doubt("arguments", "options in a file are not seen here"),
-        }
+    /// As [`Self::default`].
+    pub(super) fn usually(&mut self, path: &str, value: impl Into<Value>) {
+        self.default(path, &value.into());
     }
 
-    /// Something unread that a field may depend on.
-    pub(super) fn doubt(&mut self, field: &'static str, why: &str) {
-        self.unread(why);
-        self.draft.out.unknown_fields.insert(field);
+    /// The value of a `Keep` flag.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.kept.get(name).map(|value| value.trim()).filter(|value| !value.is_empty() && shell::is_known(value))
+    }
+
+    /// The value of a `Keep` flag as a whole number; `None` also where it is none.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// Sets a field to what was kept, unless the program is told to choose.
+    pub(super) fn put_kept(&mut self, name: &str, path: &str) {
+        let Some(value) = self.kept.get(name).cloned() else { return };
+        if matches!(value.to_ascii_lowercase().as_str(), "" | "auto" | "none" | "null") {
+            return;
+        }
+        self.at(name, |reader| {
+            if shell::is_known(&value) {
+                reader.put(path, value);
+            } else {
+                reader.unknown(path, &format!("the value `{}` is not known here", shown(&shell::written(&value))));
+            }
+        });
+    }
+
+    /// What is said meanwhile is said of the place of a `Keep` flag.
+    pub(super) fn at(&mut self, name: &str, act: impl FnOnce(&mut Self)) {
+        let place = self.places.get(name).cloned().unwrap_or_else(|| self.location.clone());
+        let before = std::mem::replace(&mut self.location, place);
+        act(self);
+        self.location = before;
+    }
+
+    /// Sets a field.
+    pub(super) fn put(&mut self, path: &str, value: impl Into<Value>) {
+        self.set(path, &value.into());
     }
 
     /// Sets a field; an argument that cannot be read makes the field unknown, since the program may know better.
@@ -283,7 +330,9 @@ impl<'a> Reader<'a> {
 
     /// Whether a `Keep` flag is on.
     pub(super) fn on(&self, name: &str) -> bool {
-        self.kept.get(name).is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes"))
+        self.kept
+            .get(name)
+            .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"))
     }
 
     /// The field was given but cannot be known.
@@ -301,8 +350,9 @@ impl<'a> Reader<'a> {
         let unknown = (!shell::is_known(value))
             .then(|| format!("the value `{}` is not known here", shown(&shell::written(value))));
         match (flag.effect, unknown) {
-            (Effect::Skip | Effect::SkipMany, _) => {}
+            (Effect::Skip | Effect::SkipMany | Effect::Config, _) => {}
             (Effect::Set(path) | Effect::Map(path, _), Some(why)) => self.unknown(path, &why),
+            (Effect::KeepAny, _) => self.keep(flag, value.trim().to_owned()),
             (_, Some(why)) => {
                 self.unread(&why);
                 self.draft.out.unknown_fields.insert("arguments");
@@ -339,19 +389,20 @@ impl<'a> Reader<'a> {
     fn keep(&mut self, flag: &Flag, value: String) {
         if let Some(name) = flag.names.first() {
             self.kept.entry(name).or_insert(value);
+            self.places.entry(name).or_insert_with(|| self.location.clone());
         }
     }
 
     /// Flags and positional words, in order.
-    fn arguments(&mut self, words: &[String]) -> Vec<Given> {
+    pub(super) fn arguments(&mut self, words: &[String]) -> Vec<Given> {
         let mut given = Vec::new();
         let mut words = words.iter().peekable();
         let mut positional = self.program.positional;
         while let Some(word) = words.next() {
             if !is_flag(word) {
                 if word.contains('=') && self.program.trains {
-                    // Hydra and torchtune style: `batch_size=4`.
-                    given.extend(self.find(word));
+                    // Hydra's and torchtune's style, and LLaMA-Factory's: `batch_size=4`.
+                    given.extend(self.find(word).or_else(|| self.find(&format!("--{word}"))));
                 } else if let Some(path) = positional.take() {
                     self.location = format!("argument `{}`", shown(&shell::written(word)));
                     if shell::is_known(word) {
@@ -401,33 +452,8 @@ impl<'a> Reader<'a> {
         word.contains('=') || name.starts_with("--no-") || self.program.is_switch(&name)
     }
 
-    /// The table's row for a word: `--name`, `--name=value`, `--name.key=value`, `--no-name`, `_` for `-`.
     fn find(&self, word: &str) -> Option<Given> {
-        let (written, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word, None),
-        };
-        let name = written.replace('_', "-");
-        let row = |name: &str| self.program.row(name);
-        let given = |flag, negated, value| Some(Given { flag, name: written.to_owned(), value, negated });
-        if let Some(flag) = row(&name) {
-            let switch = !flag.effect.takes_value();
-            return match value.as_deref().map(str::to_ascii_lowercase).as_deref() {
-                Some(text) if switch => given(flag, matches!(text, "false" | "0" | "no"), None),
-                _ => given(flag, false, value),
-            };
-        }
-        if let Some(flag) = name.strip_prefix("--no-").and_then(|rest| row(&format!("--{rest}"))) {
-            return given(flag, true, None).filter(|_| !flag.effect.takes_value());
-        }
-        let (base, keys) = name.split_once('.')?;
-        let flag = row(base)?;
-        match flag.effect {
-            Effect::Skip | Effect::Unread(_) => given(flag, false, value),
-            Effect::Call(_) => given(flag, false, Some(nested(written.split_once('.')?.1, &value?))),
-            _ => None,
-        }
-        .filter(|_| !keys.is_empty())
+        find_by(&|name| self.program.row(name), word)
     }
 }
 
@@ -439,46 +465,4 @@ pub(super) fn as_flags(reader: &mut Reader<'_>, options: &Value) {
 /// `--nnodes` names more than one node, or something that is not known here.
 pub(super) fn several_nodes(reader: &Reader<'_>) -> bool {
     reader.kept.get("--nnodes").is_some_and(|nodes| nodes.trim() != "1")
-}
-
-/// A word that begins a flag; `-1` is a value.
-fn is_flag(word: &str) -> bool {
-    let mut chars = word.chars();
-    chars.next() == Some('-') && chars.next().is_some_and(|c| !c.is_ascii_digit() && c != '.')
-}
-
-fn is_bool(word: &str) -> bool {
-    matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0" | "yes" | "no")
-}
-
-/// `a.b=1` as `{"a":{"b":1}}`.
-fn nested(keys: &str, value: &str) -> String {
-    let leaf = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-    keys.split('.').rev().take(8).fold(leaf, |inner, key| serde_json::json!({ key: inner })).to_string()
-}
-
-/// The last of several equal flags counts, as in every argument parser read here; the parts of one object are joined.
-fn last_of_each(given: Vec<Given>) -> Vec<Given> {
-    let mut at: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let mut out: Vec<Option<Given>> = Vec::with_capacity(given.len());
-    for mut given in given {
-        if let Some(name) = given.flag.names.first() {
-            let earlier = at.insert(name, out.len()).and_then(|index| out.get_mut(index)).and_then(Option::take);
-            if let Some(joined) =
-                earlier.filter(|_| given.name.contains('.')).and_then(|earlier| joined(&earlier, &given))
-            {
-                given.value = Some(joined);
-            }
-        }
-        out.push(Some(given));
-    }
-    out.into_iter().flatten().collect()
-}
-
-/// Both values as one object.
-fn joined(earlier: &Given, later: &Given) -> Option<String> {
-    let object = |given: &Given| serde_json::from_str::<serde_json::Map<String, Value>>(given.value.as_deref()?).ok();
-    let mut all = object(earlier)?;
-    all.extend(object(later)?);
-    Some(Value::Object(all).to_string())
 }

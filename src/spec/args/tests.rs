@@ -5,12 +5,15 @@ use crate::estimate::workload::{EngineName, Parallelism, Task, Version};
 use crate::spec::declaration::{Declaration, ModelReference};
 use crate::spec::fields;
 
+/// A pod of nothing else.
+const ALONE: Surroundings<'static> = Surroundings { files: Files::NONE, pods: None };
+
 /// What is read from a container given as JSON.
 fn declared(container: &str) -> Declaration {
     let container: Container = serde_json::from_str(container).unwrap();
     let mut draft = Draft::default();
     draft.out.gpus = super::super::gpus::request(&container);
-    read(&container, &mut draft);
+    read(&container, &ALONE, &mut draft);
     draft.finish()
 }
 
@@ -279,90 +282,6 @@ mod settings;
 
 mod wrappers;
 
-mod trainers {
-    use super::*;
-    use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Sharding};
-
-    fn on_gpus(script: &str, gpus: u64) -> Declaration {
-        let script = serde_json::to_string(script).unwrap();
-        declared(&format!(
-            r#"{{"name":"c","image":"x","command":["bash","-c",{script}],"resources":{{"limits":{{"nvidia.com/gpu":{gpus}}}}}}}"#
-        ))
-    }
-
-    #[test]
-    fn trl_with_adapters_on_a_quantized_base() {
-        let found = on_gpus(
-            "trl sft --model_name_or_path org/m --per_device_train_batch_size 2 --max_length 2048 --use_peft --lora_r 32 \
-             --lora_target_modules q_proj v_proj --load_in_4bit --optim paged_adamw_8bit --accelerate_config zero2 \
-             --gradient_accumulation_steps 8 --use_liger_kernel",
-            4,
-        );
-        assert_eq!((found.task, model(&found)), (Some(Task::Training), Some("org/m")));
-        assert_eq!((found.batch_size, found.context_length, found.parallelism.data), (Some(2), Some(2048), 4));
-        let training = &found.training;
-        let lora = training.lora.as_ref().unwrap();
-        assert_eq!((lora.rank, lora.targets.join("+"), lora.quantized_base), (32, "q_proj+v_proj".into(), true));
-        assert_eq!((training.optimizer, training.sharding), (Some(Optimizer::PagedAdamW8bit), Some(Sharding::Zero2)));
-        assert_eq!(training.checkpointing, Some(Checkpointing::Full), "TRL recomputes by default");
-        assert_eq!((training.precision, training.loss), (Some(Precision::MixedBf16), Some(Loss::Fused)));
-        assert_eq!(training.gradient_accumulation, Some(8));
-        assert!(found.unread.is_empty(), "{:?}", found.unread);
-    }
-
-    #[test]
-    fn launchers_count_processes() {
-        let script =
-            "train.py --model_name_or_path org/m --per_device_train_batch_size 4 --gradient_accumulation_steps 2";
-        for (launcher, data) in [
-            ("torchrun --nproc_per_node=8 --nnodes=2", 16),
-            ("torchrun --nproc-per-node gpu", 2),
-            ("accelerate launch --num_processes 4 --use_fsdp", 4),
-            ("deepspeed --num_gpus 2", 2),
-            ("python -m torch.distributed.run", 2),
-        ] {
-            let found = on_gpus(&format!("{launcher} {script}"), 2);
-            assert_eq!((found.parallelism.data, found.task), (data, Some(Task::Training)), "{launcher}");
-        }
-        let file = on_gpus(&format!("deepspeed {script} --deepspeed /etc/ds.json --bf16 True"), 2);
-        assert!(file.unknown_fields.contains("training.sharding"), "a file is not guessed");
-        assert_eq!(file.training.precision, Some(Precision::MixedBf16));
-    }
-
-    #[test]
-    fn megatron_divides_processes_by_the_models_ranks() {
-        let found = on_gpus(
-            "torchrun --nproc_per_node 8 pretrain_gpt.py --tensor-model-parallel-size 2 --pipeline-model-parallel-size 2 \
-             --micro-batch-size 1 --seq-length 4096 --recompute-granularity full --use-distributed-optimizer --bf16",
-            8,
-        );
-        assert_eq!(found.parallelism, Parallelism { tensor: 2, pipeline: 2, data: 2, ..Parallelism::default() });
-        assert_eq!(found.training.sharding, Some(Sharding::Megatron));
-        assert_eq!(found.training.checkpointing, Some(Checkpointing::Full));
-    }
-
-    #[test]
-    fn a_launched_script_that_is_not_known_is_not_called_training() {
-        let found = on_gpus("torchrun --nproc_per_node 8 generate.py --ckpt x", 8);
-        assert!(found.task.is_none() && found.unknown_fields.contains("arguments"), "{found:?}");
-    }
-
-    #[test]
-    fn torchtune_reads_its_overrides() {
-        let found = on_gpus(
-            "tune run --nproc_per_node 2 lora_finetune_distributed --config llama3_1/8B_lora batch_size=4 \
-             tokenizer.max_seq_len=2048 enable_activation_checkpointing=True dtype=bf16 model.lora_rank=64",
-            2,
-        );
-        assert_eq!((found.batch_size, found.context_length, found.parallelism.data), (Some(4), Some(2048), 2));
-        assert_eq!(found.training.precision, Some(Precision::Bf16));
-        assert_eq!(found.training.checkpointing, Some(Checkpointing::Full));
-        assert_eq!(found.training.lora.as_ref().unwrap().rank, 64);
-        assert_eq!(found.training.sharding, Some(Sharding::Fsdp));
-        assert!(found.unread[0].contains("llama3_1/8B_lora") && found.unknown_fields.contains("arguments"));
-    }
-}
-
 #[test]
 fn two_different_engine_commands_leave_the_model_open() {
     for script in
@@ -407,40 +326,4 @@ fn an_unknown_program_with_a_gpu_asks_for_annotations() {
     assert!(declared(r#"{"name":"c","image":"corp/app:1"}"#).unread.is_empty());
 }
 
-mod never_panics {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn on_dotted_flags_and_files_of_any_kind(keys in "[a-z.=0-9{}]{0,30}", body in "[ a-z:{}\\[\\]0-9\\n-]{0,60}") {
-            for program in ["vllm serve m", "python3 -m sglang.launch_server", "trtllm-serve m"] {
-                shell(&format!("cat > f.yaml <<'END'\n{body}\nEND\n{program} --compilation-config.{keys} --config f.yaml"));
-            }
-        }
-
-        #[test]
-        fn on_arbitrary_words(words in proptest::collection::vec(".{0,20}", 0..8), image in ".{0,30}") {
-            let container = Container { name: "c".into(), image, args: words, ..Container::default() };
-            read(&container, &mut Draft::default());
-        }
-
-        #[test]
-        fn on_words_of_the_tables(picks in proptest::collection::vec((0..PROGRAMS.len(), 0..200_usize, "(=)?[0-9a-z{\":,]{0,8}"), 0..12)) {
-            for program in PROGRAMS {
-                let mut words: Vec<String> = program.starts[0].iter().map(ToString::to_string).collect();
-                for (pick, flag, value) in &picks {
-                    let flags = PROGRAMS[*pick].flags;
-                    if let Some(row) = flags.get(flag % flags.len().max(1)) {
-                        words.push(format!("{}{}", row.names[0], if value.starts_with('=') { value } else { "" }));
-                        words.push(value.clone());
-                    }
-                }
-                let container = Container { name: "c".into(), command: words, ..Container::default() };
-                let mut draft = Draft::default();
-                read(&container, &mut draft);
-                draft.finish();
-            }
-        }
-    }
-}
+mod never_panics;

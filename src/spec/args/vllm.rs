@@ -55,6 +55,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--language-model-only"], Effect::Switch("engine.textOnly")),
     flag(&["--limit-mm-per-prompt"], Effect::Call(media_limits)),
     flag(&["--enable-sleep-mode"], Effect::UnreadSwitch("sleep mode changes the engine's memory accounting")),
+    flag(&["--enable-prefix-caching"], Effect::KeepSwitch),
     flag(&["--disable-hybrid-kv-cache-manager"], Effect::Switch("engine.fullWindowCache")),
     flag(&["--runner", "--task", "--convert"], Effect::Call(runner)),
     flag(&["--mamba-ssm-cache-dtype", "--mamba-cache-dtype"], Effect::Call(state_dtype)),
@@ -85,7 +86,6 @@ const FLAGS: &[Flag] = &[
 
 const SWITCHES: &[&str] = &[
     "--trust-remote-code",
-    "--enable-prefix-caching",
     "-O1",
     "-O2",
     "-O3",
@@ -282,6 +282,9 @@ fn runner(reader: &mut Reader<'_>, value: &str) {
 }
 
 pub(super) fn finish(reader: &mut Reader<'_>) {
+    if reader.kept.contains_key("--enable-prefix-caching") {
+        reader.draft.out.engine.prefix_caching = Some(reader.on("--enable-prefix-caching"));
+    }
     if let Some(sizes) = reader.kept.get("--cudagraph-capture-sizes").and_then(|sizes| most(sizes)) {
         reader.set("engine.graphBatch", &Value::from(sizes));
     }

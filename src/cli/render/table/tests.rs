@@ -65,6 +65,7 @@ fn fitting() -> Report {
         message: "container \"server\" needs 21.7 GiB per GPU".to_owned(),
         notes: Vec::new(),
         fixes: Vec::new(),
+        solutions: Vec::new(),
         patch: Vec::new(),
     }
 }

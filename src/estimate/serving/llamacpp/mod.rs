@@ -27,9 +27,9 @@ const SLOTS: (u64, u64) = (1, 4);
 const FIT_CONTEXT: u64 = 4096;
 const FIT_MARGIN: f64 = 1.0;
 /// CUDA context and libraries, GiB: 0.3 to 0.5 logged.
-const PROCESS: (f64, f64, f64) = (0.25, 0.4, 0.6);
+pub(in crate::estimate) const PROCESS: (f64, f64, f64) = (0.25, 0.4, 0.6);
 /// Streams of the residual width that a batch keeps in fp32: 154 MiB for 512 tokens of a 27B (5120 wide, inner 17,408).
-const STREAMS: f64 = 8.0;
+pub(in crate::estimate) const STREAMS: f64 = 8.0;
 /// Compute buffers of a layer split: inputs are copied for the pipeline.
 const SPLIT_COPIES: (f64, f64) = (2.0, 4.0);
 
@@ -118,7 +118,7 @@ pub(super) fn evaluate(
     let ranks: Vec<Rank<'_>> = stages.iter().map(|stage| plan.rank(stage)).collect();
     let worst = ranks
         .iter()
-        .max_by_key(|rank| Bytes::from_f64(rank.weights) + rank.cache.likely)
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst))
 }

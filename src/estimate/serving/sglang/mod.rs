@@ -20,9 +20,9 @@ use rules::Sizes;
 /// Bytes per logit beside the logit: the fp32 copy and its probabilities.
 const SAMPLER: f64 = 8.0;
 /// Attention workspaces that every server allocates, GiB.
-const WORKSPACE: (f64, f64, f64) = (0.1, 0.5, 1.0);
+pub(in crate::estimate) const WORKSPACE: (f64, f64, f64) = (0.1, 0.5, 1.0);
 /// Graphs, GiB: 0.07 to 1.3 on most models, 4.2 on gemma-3-4b, 6.2 on a mixture over eight ranks.
-const GRAPHS: (f64, f64, f64) = (0.05, 0.8, 4.5);
+pub(in crate::estimate) const GRAPHS: (f64, f64, f64) = (0.05, 0.8, 4.5);
 /// Bounds of the number of requests whose token indices are kept, and bytes of an index.
 const REQUESTS: (f64, f64) = (2048.0, 4096.0);
 const INDEX: f64 = 4.0;
@@ -53,7 +53,7 @@ pub(super) fn estimate(workload: &Workload, model: &Model, device: &Device) -> R
     let ranks = plan.formats.ranks()?;
     let worst = ranks
         .iter()
-        .max_by_key(|rank| rank.weights.likely + plan.request(rank, 1))
+        .max_by_key(|rank| server::total(&plan.terms(rank)).likely)
         .ok_or_else(|| EstimateError::Parallelism("the model has no layers".to_owned()))?;
     Ok(plan.assemble(worst, &ranks))
 }
@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
             let of = |rules: &rules::Rules| Sizes::new(workload, model, device, rules).fraction(rules);
             let high = candidates.iter().map(of).fold(default, f64::max);
             let low = rules::recent(workload.engine.version).iter().map(of).fold(default, f64::min);
-            let error = if sizes.has_encoder() { ENCODER_ERROR } else { 0.0 };
+            let error = if sizes.encoder_matters(rules) { ENCODER_ERROR } else { 0.0 };
             (default, low - error, high + error)
         };
         let rest = |fraction: f64, process: Bytes| (device.visible - process).scale((1.0 - fraction).max(0.0));

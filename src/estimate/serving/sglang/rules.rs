@@ -241,9 +241,9 @@ impl Sizes {
         count as f64 * PREFILL_GRAPH
     }
 
-    /// Whether the model has a vision or audio tower.
-    pub(super) const fn has_encoder(&self) -> bool {
-        self.encoder.is_some()
+    /// Whether the share depends on the size of a vision or audio tower.
+    pub(super) const fn encoder_matters(&self, rules: &Rules) -> bool {
+        self.encoder.is_some() && matches!(rules.encoder, Encoder::Graded)
     }
 
     fn share(&self, set_aside: f64) -> f64 {

@@ -7,14 +7,22 @@
 use crate::estimate::model::{Attention, Mlp, Model, TensorKind};
 use crate::estimate::parallel::Stage;
 
-/// GiB that every profile run holds beside what is counted here.
-const BASE: f64 = 0.04 * (1u64 << 30) as f64;
-/// Buffers of the width of the residual stream that are live in a layer.
-const STREAMS: f64 = 4.25;
-/// Further ones that arrive from the stage before.
-const STAGE_STREAMS: f64 = 2.0;
-/// GiB that a multimodal encoder's profile leaves live beside its outputs.
-const TOWER: f64 = 0.13 * (1u64 << 30) as f64;
+/// What logs tell of a profile run that no shape tells; `tests/accuracy` refits it from rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit {
+    /// Bytes that every profile run holds beside what is counted here.
+    pub base: f64,
+    /// Buffers of the width of the residual stream that are live in a layer.
+    pub streams: f64,
+    /// Further ones that arrive from the stage before.
+    pub stage_streams: f64,
+    /// Bytes that a multimodal encoder's profile leaves live beside its outputs.
+    pub tower: f64,
+}
+
+/// The fit in force.
+pub const FIT: Fit = Fit { base: 0.04 * GIB, streams: 4.25, stage_streams: 2.0, tower: 0.13 * GIB };
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// Tokens that the fused experts work on at once (`VLLM_FUSED_MOE_CHUNK_SIZE`).
 const EXPERT_CHUNK: f64 = 32_768.0;
@@ -40,6 +48,8 @@ pub struct Profile {
     pub expert: f64,
     /// Data-parallel ranks whose tokens are gathered for the experts.
     pub data: f64,
+    /// What was fitted to logs: [`FIT`].
+    pub fit: Fit,
     /// Tokens whose index keys a sparse indexer gathers at once.
     pub indexed: f64,
 }
@@ -47,17 +57,18 @@ pub struct Profile {
 /// Peak bytes of the profile run on one rank of a stage.
 #[must_use]
 pub fn peak(model: &Model, stage: &Stage<'_>, profile: &Profile) -> f64 {
+    let fit = &profile.fit;
     let hidden = profile.tokens * model.hidden_size as f64 * profile.element;
     let workspace = stage.layers.iter().map(|(_, group)| experts(&group.mlp, model, profile)).fold(0.0, f64::max);
     let dense = stage.layers.iter().map(|(_, group)| feed_forward(&group.mlp, profile)).fold(0.0, f64::max);
-    let streams = if stage.is_first() { STREAMS } else { STREAMS + STAGE_STREAMS };
+    let streams = if stage.is_first() { fit.streams } else { fit.streams + fit.stage_streams };
     let indexer = stage.layers.iter().map(|(_, group)| index_keys(&group.attention, profile)).fold(0.0, f64::max);
     let scores = if indexer > 0.0 { INDEX_SCORES } else { 0.0 };
     let forward = (dense + streams * hidden).max(scores);
     let logits = profile.sequences.min(profile.tokens) * model.vocab_size as f64;
-    let sampler = if stage.is_last() { logits * (profile.element + profile.sampler) + hidden + BASE } else { 0.0 };
+    let sampler = if stage.is_last() { logits * (profile.element + profile.sampler) + hidden + fit.base } else { 0.0 };
     let tower = model.outer.iter().any(|tensor| tensor.kind == TensorKind::Tower) && stage.is_first();
-    let tower = if tower { TOWER + hidden } else { 0.0 };
+    let tower = if tower { fit.tower + hidden } else { 0.0 };
     forward.max(sampler) + workspace + indexer + tower
 }
 
@@ -108,6 +119,7 @@ mod tests {
         expert: 1.0,
         data: 1.0,
         indexed: 0.0,
+        fit: FIT,
     };
 
     fn of(model: &Model, profile: &Profile) -> f64 {

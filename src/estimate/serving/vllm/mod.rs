@@ -1,27 +1,32 @@
 //! vLLM: the engine plans with a share of the device; what weights and the profile run leave becomes the KV pool.
 
-pub(super) mod activation;
+pub mod activation;
+mod caches;
+mod detail;
 mod pool;
 mod refusals;
-mod rules;
-mod sizes;
+pub mod rules;
+pub mod sizes;
 
 pub use rules::CONSTANTS;
 
 use crate::estimate::dtype::DType;
 use crate::estimate::interval::{Interval, Provenance};
-use crate::estimate::memory::kv_cache::{CacheFormat, LayerCache};
+use crate::estimate::memory::kv_cache::CacheFormat;
 use crate::estimate::memory::weights::Storage;
 use crate::estimate::model::{Attention, LayerGroup, Mlp, Model};
 use crate::estimate::parallel::{self, Stage};
 use crate::estimate::units::Bytes;
 use crate::estimate::workload::{Parallelism, Workload};
-use crate::estimate::{Device, Estimate, EstimateError, PerGpu, ServingDetail, Term, TermName};
+use crate::estimate::{Device, Estimate, EstimateError, PerGpu, Term, TermName};
 
+use caches::Caching;
 use pool::{Pool, Scheduling};
-use rules::{Lean, Log, Rules};
+use rules::{Lean, Rules};
 use sizes::BatchDefaults;
 
+/// What loading takes less and more than the tensors, GiB: 2.89 and 2.98 logged for 2.90 of Qwen2.5-1.5B.
+const LOADER: (f64, f64) = (0.02, 0.07);
 /// What `--max-model-len auto` may come down to, tokens.
 const SHORTEST_CONTEXT: u64 = 16;
 
@@ -108,11 +113,7 @@ impl<'a> Plan<'a> {
         let drafts = if engine.speculative_tokens > 0 && stage.is_last() { self.model.mtp.as_slice() } else { &[] };
         let layers =
             stage.layers.iter().map(|(n, group)| (*n, *group)).chain(drafts.iter().map(|group| (group.count, group)));
-        let cache = |group: &LayerGroup| {
-            let cache = LayerCache::of(&group.attention, &self.cache);
-            if engine.full_window_cache { cache.whole() } else { cache }
-        };
-        let caches: Vec<(u64, LayerCache)> = layers.map(|(n, group)| (n, cache(group))).collect();
+        let caches = self.caching().layers(layers);
         let pool = Pool::new(&caches, self.scheduling());
         let token_bytes = caches.iter().map(|(n, cache)| *n as f64 * cache.token_bytes()).sum();
         Rank {
@@ -127,15 +128,32 @@ impl<'a> Plan<'a> {
         }
     }
 
-    const fn scheduling(&self) -> Scheduling {
+    const fn caching(&self) -> Caching<'_> {
+        Caching {
+            rules: self.rules,
+            format: self.cache,
+            asked: self.workload.kv_cache_dtype,
+            capability: self.device.compute_capability,
+            whole_windows: self.workload.engine.full_window_cache,
+        }
+    }
+
+    /// Recurrent states of one request: its own, an aligned copy where prefixes are cached; Mamba's kernels then keep one
+    /// for every block.
+    fn scheduling(&self) -> Scheduling {
         let block_size = match self.workload.engine.block_size {
             Some(size) if size > 0 => size,
             _ => 16,
         };
+        let speculative = self.workload.engine.speculative_tokens;
+        let cached = self.workload.engine.prefix_caching.unwrap_or(self.rules.caches_states);
+        let kernels = |group: &LayerGroup| matches!(group.attention, Attention::Mamba(_));
+        let per_block = cached && self.model.layers.iter().any(kernels);
         Scheduling {
             block_size,
             batched_tokens: self.step.tokens,
-            state_pages: self.rules.state_pages + self.workload.engine.speculative_tokens,
+            state_pages: speculative + if per_block { 0 } else { 1 + u64::from(cached) },
+            state_per_block: per_block,
             tokens_by_concurrency: self.rules.tokens_by_concurrency,
         }
     }
@@ -157,7 +175,8 @@ impl<'a> Plan<'a> {
         let bytes = storage.stage(self.model, stage) + drafts + rotary_table(self.model, self.element);
         let bytes = bytes - self.workload.engine.cpu_offload;
         let (below, above) = storage.error(self.model);
-        Interval::spread(bytes, below, above)
+        let spread = Interval::spread(bytes, below, above);
+        Interval::new(spread.low - Bytes::from_gib(LOADER.0), spread.likely, spread.high + Bytes::from_gib(LOADER.1))
     }
 
     /// The profile run's peak under a version's rules, with the sampler's bytes per logit; without where none is said.
@@ -173,6 +192,7 @@ impl<'a> Plan<'a> {
             expert: split.expert as f64,
             data: split.data as f64,
             indexed: self.context.saturating_mul(rules.indexed_contexts) as f64,
+            fit: activation::FIT,
         };
         activation::peak(self.model, stage, &profile)
     }
@@ -188,7 +208,9 @@ impl<'a> Plan<'a> {
         let high = highest.fold(0.0, f64::max);
         let likely = self.peak(stage, self.rules, self.step.samples.then_some(self.sampler(self.rules)[1]));
         let compiling = if self.workload.engine.enforce_eager { [0.0; 3] } else { self.rules.compiling };
-        let peak = Interval::new(Bytes::from_f64(low * 0.91), Bytes::from_f64(likely), Bytes::from_f64(high * 1.07));
+        let [below, above] = self.rules.slack;
+        let (low, high) = (Bytes::from_f64(low * (1.0 - below)), Bytes::from_f64(high * (1.0 + above)));
+        let peak = Interval::new(low, Bytes::from_f64(likely), high);
         peak + from_gib(compiling)
     }
 
@@ -212,7 +234,8 @@ impl<'a> Plan<'a> {
         let fine = |mlp: &Mlp| matches!(mlp, Mlp::Moe { experts, .. } if *experts > sizes::MANY_EXPERTS);
         let mixtures = stage.layers.iter().filter(|(_, group)| fine(&group.mlp)).map(|(n, _)| n).sum();
         let plain = stage.layer_count().saturating_sub(mixtures);
-        let estimate = from_gib(sizes::graphs(lean(self.rules, self.model), plain, mixtures));
+        let share = sizes::graph_share(self.workload.engine.graph_batch, self.step.sequences);
+        let estimate = from_gib(sizes::graphs(lean(self.rules, self.model), plain, mixtures)).scale(share);
         let known = self.workload.engine.version.is_some();
         if known { estimate } else { Interval { low: Bytes::ZERO, ..estimate } }
     }
@@ -237,6 +260,15 @@ impl<'a> Plan<'a> {
         Interval::exact(Bytes::from_f64(rank.pool.request_bytes(self.context) * requests as f64))
     }
 
+    /// What the blocks of recurrent states of a full step take beyond one request; graphs may be set up otherwise.
+    fn states(&self, rank: &Rank<'_>, one: Interval) -> Interval {
+        if !self.rules.states_for_all || self.workload.engine.enforce_eager {
+            return Interval::ZERO;
+        }
+        let all = Bytes::from_f64(rank.pool.states_bytes(self.step.sequences));
+        Interval::new(Bytes::ZERO, all - one.likely, all - one.likely)
+    }
+
     /// The pool that the engine will have on this rank.
     fn pool_bytes(&self, rank: &Rank<'_>) -> Bytes {
         let left = self.usable - rank.fixed().likely;
@@ -246,7 +278,9 @@ impl<'a> Plan<'a> {
     fn assemble(&self, worst: &Rank<'_>, ranks: &[Rank<'_>]) -> Estimate {
         let one = self.request(worst, 1);
         let fixed = worst.fixed();
-        let required = fixed + self.workload.engine.kv_cache_memory.map_or(one, |pool| one.max(Interval::exact(pool)));
+        let cache = one + self.states(worst, one);
+        let given = self.workload.engine.kv_cache_memory;
+        let required = fixed + given.map_or(cache, |pool| cache.max(Interval::exact(pool)));
         let wanted = fixed + self.request(worst, self.workload.batch_size.unwrap_or(1).max(1));
         let split = &self.workload.parallelism;
         Estimate {
@@ -257,7 +291,7 @@ impl<'a> Plan<'a> {
             training: None,
             worst_rank: worst.stage.describe(),
             refusals: self.refusals(worst, one),
-            notes: self.notes(),
+            notes: self.notes(worst),
             gpus: [split.tensor, split.pipeline, split.data].iter().fold(1, |n, degree| n.saturating_mul(*degree)),
         }
     }
@@ -287,6 +321,15 @@ impl<'a> Plan<'a> {
                 one,
                 Provenance::Exact,
                 format!("1 request × {} tokens × {:.0} B, in blocks", self.context, worst.token_bytes),
+            ),
+            (
+                TermName::State,
+                self.states(worst, one),
+                Provenance::Derived,
+                format!(
+                    "a block of recurrent states for each of {} sequences, beyond one request",
+                    self.step.sequences
+                ),
             ),
             (
                 TermName::Activations,
@@ -321,65 +364,6 @@ impl<'a> Plan<'a> {
             .filter(|(_, bytes, _, _)| bytes.high > Bytes::ZERO)
             .map(|(name, bytes, provenance, formula)| Term { name, bytes, formula, provenance })
             .collect()
-    }
-
-    fn detail(&self, worst: &Rank<'_>, ranks: &[Rank<'_>]) -> ServingDetail {
-        let pool = ranks.iter().map(|rank| self.pool_bytes(rank)).min().unwrap_or_default();
-        let over_ranks = |count: &dyn Fn(&Rank<'_>) -> u64| ranks.iter().map(count).min().unwrap_or(0);
-        let bytes = |rank: &Rank<'_>| self.pool_bytes(rank).as_f64();
-        let tokens = over_ranks(&|rank| rank.pool.printed_tokens(bytes(rank), self.context));
-        let most = self.model.max_position_embeddings.unwrap_or(1 << 24).max(self.context);
-        let concurrency =
-            ranks.iter().map(|rank| rank.pool.concurrency(bytes(rank), self.context)).fold(f64::INFINITY, f64::min);
-        ServingDetail {
-            // Adapter slots are allocated while the model loads.
-            weights_bytes: (worst.weights + worst.adapters).likely,
-            non_kv_bytes: worst.fixed().likely,
-            kv_pool_bytes: pool,
-            kv_bytes_per_token: Bytes::from_f64(worst.token_bytes),
-            kv_tokens: tokens,
-            max_context: over_ranks(&|rank| rank.pool.max_context(bytes(rank), most)),
-            expected_log: self.log(worst, pool, tokens, concurrency),
-        }
-    }
-
-    /// The main lines of the start-up log, as the version words them.
-    fn log(&self, worst: &Rank<'_>, pool: Bytes, tokens: u64, concurrency: f64) -> Vec<String> {
-        let weights = (worst.weights + worst.adapters).likely.gib();
-        let length = thousands(self.context);
-        let most = format!("Maximum concurrency for {length} tokens per request: {concurrency:.2}x");
-        let size = format!("GPU KV cache size: {} tokens", thousands(tokens));
-        let available = format!("Available KV cache memory: {:.2} GiB", pool.gib());
-        let loaded = format!("Model loading took {weights:.2} GiB");
-        match self.rules.log {
-            Log::Blocks => {
-                let blocks = worst.pool.blocks(pool.as_f64());
-                let most = format!("Maximum concurrency for {} tokens per request: {concurrency:.2}x", self.context);
-                vec![format!("Loading model weights took {weights:.4} GB"), format!("# GPU blocks: {blocks}"), most]
-            }
-            Log::Tokens => vec![loaded, size, most],
-            Log::Available => vec![loaded, available, size, most],
-            Log::Memory => vec![loaded + " memory", available, size, most],
-            Log::OneLine => vec![loaded + " memory", available, format!("{size}, {most}")],
-        }
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.workload.context_length.is_none() && self.workload.engine.auto_context {
-            notes.push("vLLM shortens the context to what fits; estimate.serving.maxContext says to what".to_owned());
-        } else if self.workload.context_length.is_none() {
-            notes.push(format!("no context length is given: vLLM takes the model's own, {} tokens", self.context));
-        }
-        if self.workload.engine.version.is_none() {
-            notes.push(
-                "the vLLM version is not known: recent versions are assumed, which widens the estimate".to_owned(),
-            );
-        }
-        if self.workload.engine.memory_fraction.is_none() {
-            notes.push(format!("--gpu-memory-utilization is not given: the default of {} is assumed", self.fraction));
-        }
-        notes
     }
 }
 
@@ -451,25 +435,5 @@ fn rotary_table(model: &Model, element: DType) -> Bytes {
     Bytes::from_f64(model.rotary_rows as f64 * width.unwrap_or(0) as f64 * element.bytes())
 }
 
-/// `476,016`, as the engine prints counts.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_printed_with_separators() {
-        assert_eq!([thousands(0), thousands(999), thousands(476_016)], ["0", "999", "476,016"]);
-    }
-}
+mod tests;

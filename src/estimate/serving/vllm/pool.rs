@@ -17,6 +17,8 @@ pub struct Scheduling {
     pub batched_tokens: u64,
     /// Pages per request and recurrent group.
     pub state_pages: u64,
+    /// A request holds a state for every block of its tokens instead.
+    pub state_per_block: bool,
     /// "KV cache size" is printed as concurrency × context.
     pub tokens_by_concurrency: bool,
 }
@@ -119,9 +121,24 @@ impl Pool {
                 let kept = window.saturating_sub(1).saturating_add(self.scheduling.batched_tokens).min(tokens);
                 kept.div_ceil(bucket.block.max(1)) + 1
             }
+            LayerCache::State { .. } if self.scheduling.state_per_block => {
+                tokens.div_ceil(self.block().max(1)).saturating_add(self.scheduling.state_pages)
+            }
             LayerCache::State { .. } => self.scheduling.state_pages,
             LayerCache::None => 0,
         }
+    }
+
+    /// Tokens of the largest block; 0 for states alone.
+    fn block(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.block).max().unwrap_or(0)
+    }
+
+    /// Bytes in which every one of `sequences` has a block of recurrent states; 0 for layers without.
+    #[must_use]
+    pub fn states_bytes(&self, sequences: u64) -> f64 {
+        let recurrent = self.buckets.iter().any(|bucket| matches!(bucket.cache, LayerCache::State { .. }));
+        if recurrent { sequences as f64 * self.block_bytes } else { 0.0 }
     }
 
     /// Bytes that one request of `tokens` needs.
@@ -150,7 +167,7 @@ impl Pool {
             return (self.concurrency(bytes, tokens) * tokens as f64) as u64;
         }
         let groups: u64 = self.buckets.iter().map(|bucket| bucket.groups).sum();
-        let block = self.buckets.iter().map(|bucket| bucket.block).max().unwrap_or(0);
+        let block = self.block();
         (self.blocks(bytes) / groups.max(1)).saturating_mul(block)
     }
 
@@ -189,7 +206,8 @@ mod tests {
     const GIB: f64 = (1u64 << 30) as f64;
 
     fn scheduling(state_pages: u64, by_concurrency: bool) -> Scheduling {
-        Scheduling { block_size: 16, batched_tokens: 8192, state_pages, tokens_by_concurrency: by_concurrency }
+        let tokens_by_concurrency = by_concurrency;
+        Scheduling { block_size: 16, batched_tokens: 8192, state_pages, state_per_block: false, tokens_by_concurrency }
     }
 
     fn attention(bytes: f64) -> LayerCache {
@@ -215,6 +233,15 @@ mod tests {
         assert_eq!(pool.printed_tokens(6.08 * GIB, 65_536), 159_296);
         assert!((pool.concurrency(6.08 * GIB, 65_536) - 8.0).abs() < 0.005);
         assert_eq!(pool.printed_tokens(5.69 * GIB, 32_768), 148_816);
+    }
+
+    /// `mamba_cache_mode` "all": a state for every block of 1024 tokens in each of three groups, beside the attention's.
+    #[test]
+    fn prefixes_may_keep_a_state_per_block() {
+        let layers = [(4, attention(4096.0)), (12, LayerCache::State { bytes: 1024.0 * 4096.0 })];
+        let all = Scheduling { state_per_block: true, ..scheduling(0, true) };
+        assert_eq!(Pool::new(&layers, all).request_blocks(65_536), 64 + 3 * 64);
+        assert_eq!(Pool::new(&layers, scheduling(1, true)).request_blocks(65_536), 64 + 3);
     }
 
     /// 27B with 16 attention and 48 gated-delta layers: 19.54 GiB gave 313,650 tokens by the newer count.

@@ -4,7 +4,6 @@ use super::{Plan, Rank};
 use crate::estimate::Refusal;
 use crate::estimate::dtype::DType;
 use crate::estimate::interval::Interval;
-use crate::estimate::workload::Version;
 
 impl Plan<'_> {
     /// Start-up checks whose outcome is certain.
@@ -47,10 +46,10 @@ impl Plan<'_> {
         refusals
     }
 
-    /// Every sequence of a captured graph needs a block for its state (checked since 0.20, which follows change 38270).
+    /// Every sequence of a captured graph needs a block for its state.
     fn states_too_few(&self, worst: &Rank<'_>) -> Option<Refusal> {
         let engine = &self.workload.engine;
-        let checked = engine.version.is_some_and(|version| version >= Version([0, 20, 0])) && !engine.enforce_eager;
+        let checked = self.rules.states_for_all && engine.version.is_some() && !engine.enforce_eager;
         if !checked || !worst.pool.is_hybrid() || worst.fixed().low > self.usable {
             return None;
         }

@@ -64,6 +64,11 @@ const CONTEXT: [f64; 3] = [0.25, 0.5, 0.7];
 /// Communicators as they are set up, GiB: 1.0 on H100 between two or four ranks.
 const COMMUNICATORS: [f64; 3] = [0.1, 0.9, 1.4];
 
+/// Growth of memory outside torch, GiB: stages of a pipeline, ranks over PCIe.
+pub const PIPELINE: [f64; 3] = [0.02, 0.07, 0.6];
+/// See [`PIPELINE`].
+pub const UNLINKED: [f64; 3] = [0.1, 0.5, 2.2];
+
 /// Memory outside torch that counts against the budget, GiB: low, likely, high.
 #[must_use]
 pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
@@ -72,10 +77,9 @@ pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
     let growth = match (spread.tensor, spread.pipeline, linked) {
         (1, _, _) if spread.experts > 1 => [0.1, 1.2, 3.0],
         (1, 1, _) => rules.outside,
-        (1, _, _) => [0.02, 0.07, 0.6],
-        (2, _, true) => [0.9, 2.07, 2.3],
-        (_, _, true) => [0.9, 2.17, 2.5],
-        (_, _, false) => [0.1, 0.5, 2.2],
+        (1, _, _) => PIPELINE,
+        (_, _, true) => rules.linked,
+        (_, _, false) => UNLINKED,
     };
     let alone = spread.tensor.saturating_mul(spread.pipeline).saturating_mul(spread.experts.max(1)) <= 1;
     let add = |[a, b, c]: [f64; 3], [d, e, f]: [f64; 3]| [a + d, b + e, c + f];
@@ -92,12 +96,27 @@ pub fn non_torch(rules: &Rules, spread: &Spread, device: &Device) -> [f64; 3] {
 /// On H100 0.61 to 0.84 for 28 to 32 layers, 1.5 to 1.9 for 80; 1.04 to 1.39 for the 27 of fine-grained mixtures, 4.99
 /// for the 78 of one on B200. The newer model runner measures most of them instead: 0.48 for 32 layers, 0.07 and 0.69
 /// for 36 and 42 on cards of 6 and 32 GB.
-const GRAPH_LAYER: [f64; 3] = [0.012, 0.0235, 0.055];
+pub const GRAPH_LAYER: [f64; 3] = [0.012, 0.0235, 0.055];
 const GRAPH_MIXTURE: [f64; 3] = [0.02, 0.05, 0.12];
 const GRAPH_LEAN: [f64; 3] = [0.002, 0.012, 0.03];
 const GRAPH_LEAN_MIXTURE: [f64; 3] = [0.004, 0.025, 0.08];
 /// A mixture of more experts than this is fine-grained.
 pub const MANY_EXPERTS: u64 = 16;
+
+/// Sizes that graphs are captured for up to a batch: 1, 2, 4, then in steps of 8 up to 256 and of 16 above.
+fn graph_sizes(largest: u64) -> u64 {
+    let small = [1, 2, 4].iter().filter(|size| **size <= largest).count() as u64;
+    small + largest.min(256) / 8 + largest.saturating_sub(256) / 16
+}
+
+/// The share of the usual graph memory that graphs up to a batch take; the first one of each kind takes the most.
+#[must_use]
+pub fn graph_share(largest: Option<u64>, sequences: u64) -> f64 {
+    const USUAL: u64 = 512;
+    const FIRST: f64 = 0.3;
+    let largest = largest.unwrap_or_else(|| sequences.saturating_mul(2).min(USUAL));
+    FIRST + (1.0 - FIRST) * graph_sizes(largest) as f64 / graph_sizes(USUAL) as f64
+}
 
 /// The graph memory that is subtracted from the budget, GiB, for decoder layers without and with fine-grained mixtures.
 #[must_use]
@@ -147,6 +166,15 @@ mod tests {
         assert_eq!(at([0, 28, 0], "NVIDIA-L4", 22.03, 8192), (2048, 256));
     }
 
+    /// 51 sizes up to 512, as logged.
+    #[test]
+    fn fewer_sizes_take_less() {
+        assert_eq!(graph_sizes(512), 51);
+        assert_eq!([1, 8, 256].map(graph_sizes), [1, 4, 35]);
+        assert!((graph_share(None, 256) - 1.0).abs() < 1e-9 && (graph_share(None, 1024) - 1.0).abs() < 1e-9);
+        assert!(graph_share(Some(8), 256) < 0.4 && graph_share(None, 1) < graph_share(None, 64));
+    }
+
     #[test]
     fn the_default_share_and_the_graphs_changed_with_0_20() {
         let row = |minor| likely(Some(Version([0, minor, 1])));
@@ -162,8 +190,8 @@ mod tests {
         let spread = Spread { tensor: 2, pipeline: 1, experts: 1 };
         let row = |version: [u16; 3]| likely(Some(Version(version)));
         let shared = |version: [u16; 3]| non_torch(row(version), &spread, &h100)[1];
-        assert!((shared([0, 19, 0]) - 2.07).abs() < 1e-9);
-        assert!(shared([0, 10, 2]) > shared([0, 11, 0]) && shared([0, 9, 0]) > shared([0, 10, 2]));
+        assert!((shared([0, 19, 0]) - 2.1).abs() < 1e-9);
+        assert!(shared([0, 9, 0]) > shared([0, 10, 2]) && shared([0, 10, 2]) > 1.0);
         let alone = Spread { tensor: 1, ..spread };
         let one = |version: [u16; 3]| non_torch(row(version), &alone, &h100)[1];
         assert!((one([0, 9, 0]) - one([0, 9, 1]) - 0.5).abs() < 1e-9);

@@ -1,9 +1,32 @@
-//! The variables, arguments and files that a command sees.
+//! What a command sees: variables, and files that the script has written.
 
 use std::collections::BTreeMap;
 
-use super::{MAX_VALUE, is_known, mark};
+use crate::spec::files;
 use crate::spec::pod::Container;
+
+/// Opens a mark; the text up to [`CLOSE`] is what was written. Private-use characters: no command line holds them.
+const OPEN: char = '\u{E000}';
+const CLOSE: char = '\u{E001}';
+/// Most files of one script.
+const MAX_FILES: usize = 100;
+/// Longest value after expansion: `$(A)$(A)` over and over must not grow without bound.
+pub(super) const MAX_VALUE: usize = 64 * 1024;
+
+/// A word that cannot be known, as it was written.
+pub(in crate::spec::args) fn mark(written: &str) -> String {
+    format!("{OPEN}{written}{CLOSE}")
+}
+
+/// Whether every character of the word is known.
+pub(in crate::spec::args) fn is_known(word: &str) -> bool {
+    !word.contains(OPEN)
+}
+
+/// The word as it was written, for messages.
+pub(in crate::spec::args) fn written(word: &str) -> String {
+    word.chars().filter(|c| !matches!(*c, OPEN | CLOSE)).collect()
+}
 
 /// What is known of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +48,17 @@ pub(in crate::spec::args) struct Env {
     open: bool,
     /// `$@`, `$1`...
     pub(super) positional: Vec<String>,
-    /// Files that the script writes, by path; `None` where the text is not known.
-    pub(super) files: BTreeMap<String, Option<String>>,
+    /// Files that the script writes, by path; `None` where the text cannot be known.
+    files: BTreeMap<String, Option<String>>,
+    /// Directory that relative paths start from; the image's when empty.
+    directory: String,
 }
 
 impl Env {
     /// The container's own environment; values may refer to earlier ones.
     pub(in crate::spec::args) fn of(container: &Container) -> Self {
-        let mut env = Self { open: container.env_from, ..Self::default() };
+        let directory = container.working_dir.clone();
+        let mut env = Self { open: container.env_from, directory, ..Self::default() };
         for var in &container.env {
             let value = match (&var.value, var.from_elsewhere) {
                 (_, true) => None,
@@ -57,11 +83,6 @@ impl Env {
     /// The name is not listed: it could only come from an imported ConfigMap or Secret.
     pub(in crate::spec::args) fn is_imported_only(&self, name: &str) -> bool {
         !self.vars.contains_key(name)
-    }
-
-    /// The text of a file that the script wrote.
-    pub(in crate::spec::args) fn file(&self, path: &str) -> Option<&str> {
-        self.files.get(path)?.as_deref()
     }
 
     /// Variables with a value that is seen here.
@@ -96,5 +117,52 @@ impl Env {
         }
         out.push_str(rest);
         out
+    }
+
+    /// The path from the directory that the script is in.
+    pub(in crate::spec::args) fn path(&self, path: &str) -> String {
+        let joined = if path.starts_with('/') || self.directory.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", self.directory)
+        };
+        files::normal(&joined)
+    }
+
+    /// What is known of a file that the script writes.
+    pub(in crate::spec::args) fn file(&self, path: &str) -> Var<'_> {
+        match self.files.get(&self.path(path)) {
+            Some(Some(text)) => Var::Known(text),
+            Some(None) => Var::Unknown,
+            None => Var::Unset,
+        }
+    }
+
+    /// The script goes to another directory.
+    pub(super) fn change_directory(&mut self, to: &str) {
+        self.directory = if is_known(to) { self.path(to) } else { String::new() };
+    }
+
+    /// The script writes a file, or adds to it.
+    pub(super) fn write(&mut self, path: &str, text: Option<String>, append: bool) {
+        if !is_known(path) || self.files.len() >= MAX_FILES {
+            return;
+        }
+        let path = self.path(path);
+        let text = match (append, self.files.remove(&path)) {
+            (true, Some(before)) => before.zip(text).map(|(before, text)| before + &text),
+            // What is added to a file of the image is not the whole file.
+            (true, None) => None,
+            (false, _) => text,
+        };
+        self.files.insert(path, text);
+    }
+
+    /// The script changes a file in a way that is not followed.
+    pub(super) fn touch(&mut self, path: &str) {
+        let path = self.path(path);
+        if let Some(text) = self.files.get_mut(&path) {
+            *text = None;
+        }
     }
 }

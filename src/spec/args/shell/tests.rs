@@ -157,3 +157,36 @@ proptest! {
         prop_assert_eq!(&found[0], &words);
     }
 }
+
+/// The environment after a script.
+fn after(text: &str) -> Env {
+    script(text, &env(POD), &[]).unwrap().1
+}
+
+#[test]
+fn files_that_a_script_writes_are_known() {
+    let quoted = after("mkdir -p x && cat > x/a.json <<'EOF'\n{\"a\": \"$TP\"}\nEOF\nrun x/a.json");
+    assert_eq!(quoted.file("./x/a.json"), Var::Known("{\"a\": \"$TP\"}\n"), "a quoted delimiter expands nothing");
+    let expanded = after("cat <<EOF >b\n$TP \\$x $UNSET\nEOF\n");
+    let Var::Known(text) = expanded.file("b") else { panic!("{expanded:?}") };
+    assert!(text.starts_with("2 $x ") && !is_known(text), "{text}");
+    let added = after("tee ./c.yaml <<-END\n\ta: 1\n\tEND\necho 'd: 2' >> c.yaml 2>/dev/null");
+    assert_eq!(added.file("c.yaml"), Var::Known("a: 1\nd: 2\n"));
+    let moved = after("cd /work; echo '{}' > d.json; cd sub; echo x > ../e");
+    assert_eq!((moved.file("/work/d.json"), moved.file("/work/e")), (Var::Known("{}\n"), Var::Known("x\n")));
+}
+
+#[test]
+fn files_written_in_ways_that_are_not_followed_are_unknown() {
+    for text in [
+        "printf 'x: %s' 1 > f",
+        "if true; then cat > f <<EOF\na: 1\nEOF\nfi",
+        "python gen.py > f",
+        "echo a > f; sed -i s/a/b/ f",
+        "echo a >> f",
+        "echo $SECRET > f",
+    ] {
+        assert_eq!(after(text).file("f"), Var::Unknown, "{text}");
+    }
+    assert_eq!(after("run 2> f; run < f").file("f"), Var::Unset);
+}

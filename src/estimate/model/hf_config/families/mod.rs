@@ -3,6 +3,7 @@
 
 mod dense;
 mod hybrids;
+mod megatron;
 mod mixtures;
 
 use super::family::{
@@ -88,6 +89,6 @@ const QWEN3_EXPERTS: Moe = Moe { layers: MoeLayers::SparseStep, width: "moe_inte
 
 /// The family of a `model_type`.
 pub(super) fn find(model_type: &str) -> Option<&'static Family> {
-    let tables = [dense::FAMILIES, mixtures::FAMILIES, hybrids::FAMILIES];
+    let tables = [dense::FAMILIES, mixtures::FAMILIES, hybrids::FAMILIES, megatron::FAMILIES];
     tables.into_iter().flatten().find(|family| family.types.contains(&model_type))
 }

@@ -26,9 +26,31 @@ pub(super) fn model_of(config: &str) -> Option<String> {
     Some(format!("{before}{size}{after}"))
 }
 
+/// Builders of models whose names do not follow the rule: module, rest of the builder's name, model.
+const BUILDERS: &[(&str, &str, &str)] = &[
+    ("llama4", "scout_17b_16e", "meta-llama/Llama-4-Scout-17B-16E-Instruct"),
+    ("llama4", "maverick_17b_128e", "meta-llama/Llama-4-Maverick-17B-128E-Instruct"),
+    ("llama3_2_vision", "11b", "meta-llama/Llama-3.2-11B-Vision-Instruct"),
+    ("llama3_2_vision", "90b", "meta-llama/Llama-3.2-90B-Vision-Instruct"),
+    ("phi4", "14b", "microsoft/phi-4"),
+];
+
+/// The model of a builder such as `torchtune.models.llama3_1.qlora_llama3_1_8b`.
+pub(super) fn built_by(builder: &str) -> Option<String> {
+    let (module, name) = builder.strip_prefix("torchtune.models.")?.split_once('.')?;
+    let name = name.strip_prefix("qlora_").or_else(|| name.strip_prefix("lora_")).unwrap_or(name);
+    let size = name.strip_prefix(module)?.strip_prefix('_')?;
+    if let Some((.., model)) = BUILDERS.iter().find(|(family, rest, _)| *family == module && *rest == size) {
+        return Some((*model).to_owned());
+    }
+    let size = size.trim_end_matches("_instruct").trim_end_matches("_base").replace('_', ".");
+    // The tables are of directories, which have the modules' names; sizes there are upper case.
+    model_of(&format!("{module}/{}", if size == "mini" { size } else { size.to_ascii_uppercase() }))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::model_of;
+    use super::{built_by, model_of};
     use crate::facts::catalog::Catalog;
 
     #[test]
@@ -48,6 +70,17 @@ mod tests {
             let model = model_of(config).unwrap();
             assert!(Catalog::embedded().find(&model).is_ok(), "{config}: {model}");
         }
+        for (builder, model) in [
+            ("torchtune.models.llama3_1.qlora_llama3_1_8b", "meta-llama/Llama-3.1-8B"),
+            ("torchtune.models.llama2.lora_llama2_70b", "meta-llama/Llama-2-70b-hf"),
+            ("torchtune.models.qwen2.qwen2_0_5b", "Qwen/Qwen2-0.5B"),
+            ("torchtune.models.phi3.phi3_mini", "microsoft/Phi-3-mini-4k-instruct"),
+            ("torchtune.models.qwen3.lora_qwen3_8b_base", "Qwen/Qwen3-8B"),
+        ] {
+            assert_eq!(built_by(builder).as_deref(), Some(model), "{builder}");
+            assert!(Catalog::embedded().find(model).is_ok(), "{model}");
+        }
+        assert_eq!(built_by("torchtune.models.clip.clip_vision_encoder"), None);
         assert_eq!(model_of("./my_config.yaml"), None);
         assert_eq!(model_of("eleuther/config"), None);
     }
