@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use super::documents::{self, Problem};
 use super::error::{Failure, code};
 use super::manifests;
 use crate::decide::Inventory;
+use crate::facts::profile::Profile;
 use crate::spec::dra::{Published, objects};
 use crate::spec::nodepools::NodePool;
 use crate::spec::nodes::NodeView;
@@ -21,6 +23,8 @@ pub(super) struct Capacity {
     pub inventory: Inventory,
     /// The `vramguard.io/mode` labels of namespaces.
     pub modes: BTreeMap<String, String>,
+    /// Models that users of the cluster described.
+    pub profiles: Vec<Arc<Profile>>,
     /// What is not read for capacity, one sentence each.
     pub notes: Vec<String>,
     /// Nodes that could not be read: a refusal may be wrong without them.
@@ -49,6 +53,7 @@ pub(super) fn from_file(path: &Path) -> Result<Capacity, Failure> {
     Ok(Capacity {
         inventory: found.published.inventory(found.nodes, &found.pools),
         modes: BTreeMap::new(),
+        profiles: Vec::new(),
         notes: found.notes,
         problems: found.problems,
     })
@@ -125,7 +130,7 @@ pub(super) fn from_cluster(kubeconfig: Option<&Path>) -> Result<Capacity, Failur
 #[cfg(feature = "cluster")]
 mod cluster {
     use super::{Capacity, NodeView, Path};
-    use crate::cluster::{client, devices};
+    use crate::cluster::{client, devices, profiles};
     use anyhow::Context as _;
     use k8s_openapi::api::core::v1::{Namespace, Node};
     use kube::Api;
@@ -145,6 +150,10 @@ mod cluster {
         let (published, pools, notes) = devices::list(&client).await;
         capacity.inventory = published.inventory(views, &pools);
         capacity.notes.extend(notes);
+        match profiles::list(&client).await {
+            Ok(found) => capacity.profiles = found,
+            Err(error) => capacity.notes.push(format!("model profiles cannot be listed, none is known: {error}")),
+        }
         match Api::<Namespace>::all(client).list(&ListParams::default()).await {
             Ok(namespaces) => capacity.modes = namespaces.into_iter().filter_map(mode).collect(),
             Err(error) => {

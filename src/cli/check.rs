@@ -10,14 +10,18 @@ use super::capacity::{self, Capacity};
 use super::documents::{self, Document, Problem};
 use super::error::{Failure, code};
 use super::exit::Exit;
+use super::hub::HubArgs;
 use super::manifests;
 use super::output::{self, Format};
+use super::profiles::Given;
 use super::render::{junit, sarif, table};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::ModelSource;
+use crate::facts::profile::{Profile, Profiles};
 use crate::spec::dra::{Published, objects};
 use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
@@ -64,6 +68,8 @@ pub(super) struct CheckArgs {
     /// Table for people; JSON or YAML for programs; SARIF or JUnit for CI
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub output: CheckFormat,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 /// How results are printed.
@@ -95,19 +101,27 @@ impl CheckFormat {
 
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let policy = args.policy()?;
-    let capacity = args.capacity()?;
+    let mut capacity = args.capacity()?;
     let mut checked = Checked::default();
     let skip: Vec<PathBuf> = args.nodes.iter().chain(&args.config).cloned().collect();
     let (files, failures) = manifests::collect(&args.filename, &skip);
     checked.problems.extend(failures.iter().map(unread));
+    let mut given = Given::look(&files);
+    checked.problems.append(&mut given.problems);
+    let profiles = given.profiles(capacity.as_ref().map_or(&[], |capacity| &capacity.profiles));
+    let hub = args.hub.source()?;
     let bar = progress(files.len());
     for file in files {
-        checked.file(&file);
+        checked.file(&file, given.text(&file));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let mut capacity = capacity;
-    checked.evaluate(&policy, capacity.as_mut());
+    // Claims among the manifests count for every pod beside them.
+    if let Some(capacity) = &mut capacity {
+        capacity.inventory.dynamic.extend(std::mem::take(&mut checked.published.dynamic));
+    }
+    let known = Known { policy: &policy, profiles: &profiles, source: hub.as_deref(), capacity: capacity.as_ref() };
+    checked.evaluate(known);
     if let Some(capacity) = capacity {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
@@ -147,6 +161,15 @@ fn progress(files: usize) -> ProgressBar {
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// What manifests are held against.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    policy: &'a Policy,
+    profiles: &'a Profiles,
+    source: Option<&'a dyn ModelSource>,
+    capacity: Option<&'a Capacity>,
+}
+
 /// What came of the inputs.
 #[derive(Default)]
 struct Checked {
@@ -161,9 +184,9 @@ struct Checked {
 }
 
 impl Checked {
-    fn file(&mut self, path: &std::path::Path) {
+    fn file(&mut self, path: &std::path::Path, text: Result<String, Failure>) {
         let name = path.display().to_string();
-        let text = match manifests::read_bounded(path, manifests::MANIFEST_LIMIT) {
+        let text = match text {
             Ok(text) => text,
             Err(failure) => return self.problems.push(unread(&failure)),
         };
@@ -186,7 +209,8 @@ impl Checked {
     }
 
     fn document(&mut self, file: &str, document: &Document) {
-        if document.value.get("kind").and_then(Value::as_str).is_some_and(|kind| objects::KINDS.contains(&kind)) {
+        let kind = document.value.get("kind").and_then(Value::as_str);
+        if kind.is_some_and(|kind| objects::KINDS.contains(&kind)) || Profile::is_one(&document.value) {
             return;
         }
         if let Err(error) = kinds::identity(&document.value) {
@@ -204,19 +228,17 @@ impl Checked {
         self.found.extend(sourced);
     }
 
-    fn evaluate(&mut self, policy: &Policy, mut capacity: Option<&mut Capacity>) {
-        if let Some(capacity) = &mut capacity {
-            capacity.inventory.dynamic.extend(std::mem::take(&mut self.published.dynamic));
-        }
-        let capacity = capacity.as_deref();
+    fn evaluate(&mut self, known: Known<'_>) {
         let environment = Environment {
             catalog: Catalog::embedded(),
-            inventory: capacity.map(|capacity| &capacity.inventory),
-            policy,
+            profiles: known.profiles,
+            source: known.source,
+            inventory: known.capacity.map(|capacity| &capacity.inventory),
+            policy: known.policy,
             config_maps: Some(&self.config_maps),
         };
         for (source, pod) in &self.found {
-            let label = capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
+            let label = known.capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
             let asked = PolicyInput {
                 namespace: &source.namespace,
                 namespace_label: label.map(String::as_str),

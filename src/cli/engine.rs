@@ -12,6 +12,8 @@ use crate::estimate::Device;
 use crate::evaluate::{self, Environment, evaluate_declaration};
 use crate::facts;
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::ModelSource;
+use crate::facts::profile::Profiles;
 use crate::spec::declaration::Declaration;
 
 /// GPUs of a usual node, where only a product was given.
@@ -52,10 +54,20 @@ pub(super) fn short_product(product: &str) -> &str {
 }
 
 /// One workload against where it may run, or against nothing.
-pub(super) fn estimate(declaration: &Declaration, candidates: Option<&Candidates>) -> Report {
+pub(super) fn estimate(
+    declaration: &Declaration,
+    candidates: Option<&Candidates>,
+    models: Option<&dyn ModelSource>,
+) -> Report {
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: models,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     let asked = PolicyInput::default();
     let mut report = evaluate_declaration(declaration, &source, &asked, candidates, &environment);
     for fix in &mut report.fixes {
@@ -69,9 +81,16 @@ pub(super) fn solve(
     declaration: &Declaration,
     questions: &[Question],
     candidates: Option<&Candidates>,
+    models: Option<&dyn ModelSource>,
 ) -> Vec<Solution> {
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: models,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     let nowhere = Candidates::default();
     let candidates = candidates.unwrap_or(&nowhere);
     let mut solutions = evaluate::solve(declaration, questions, candidates, &environment);

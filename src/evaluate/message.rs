@@ -165,6 +165,7 @@ pub(crate) const fn term_label(name: TermName) -> &'static str {
         TermName::Runtime => "runtime",
         TermName::CudaGraphs => "CUDA graphs",
         TermName::Fragmentation => "fragmentation",
+        TermName::Measured => "measured",
     }
 }
 

@@ -28,8 +28,7 @@ fn judge(node: NodeView, annotations: Value, limits: Value, batch: u64) -> Repor
 fn run(node: NodeView, pod: &Value) -> Report {
     let inventory = inventory([node]);
     let policy = Policy::default();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy: &policy, config_maps: None };
+    let environment = Environment::catalogued(Some(&inventory), &policy);
     let pod: PodTemplate = serde_json::from_value(pod.clone()).unwrap();
     evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
@@ -159,8 +158,7 @@ fn run_with_pool(nodes: &[NodeView], requirements: Value, policy: &Policy, pod: 
         "requirements": requirements, "nodeClassRef": {"group": "karpenter.k8s.aws"}}}}});
     let mut inventory = inventory(nodes);
     inventory.possible = crate::spec::nodepools::possible(&[serde_json::from_value(pool).unwrap()]);
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy, config_maps: None };
+    let environment = Environment::catalogued(Some(&inventory), policy);
     let pod: PodTemplate = serde_json::from_value(pod.clone()).unwrap();
     evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
@@ -215,8 +213,7 @@ fn a_claim_is_judged_like_a_resource() {
     }
     let inventory = published.inventory(Vec::<NodeView>::new(), &[]);
     let policy = Policy::default();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy: &policy, config_maps: None };
+    let environment = Environment::catalogued(Some(&inventory), &policy);
     let judge = |template: &str, batch: &str| {
         let mut pod = training();
         pod["metadata"]["namespace"] = "ml".into();

@@ -10,6 +10,7 @@ use vramguard::decide::{Candidates, Policy, Verdict};
 use vramguard::estimate::{Bytes, Device, Interval, ServingDetail, TermName};
 use vramguard::evaluate::{Environment, evaluate_declaration};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 
 use crate::family;
 use crate::sample::{Quantity, Sample};
@@ -94,8 +95,14 @@ fn card(row: &Value, gib: f64) -> Candidates {
 fn report(row: &Value, candidates: &Candidates) -> Report {
     let template = serde_json::from_value(pod(row)).unwrap();
     let declaration = vramguard::spec::declare(&template).remove(0).unwrap();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     evaluate_declaration(&declaration, &Source::default(), &PolicyInput::default(), Some(candidates), &environment)
 }
 

@@ -57,6 +57,7 @@ mod manifests;
 mod metrics;
 mod plane;
 mod policy;
+mod profiles;
 mod prometheus;
 mod reach;
 mod trainers;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         decisions::trials(),
         capacity::trials(),
         policy::trials(),
+        profiles::trials(),
         reach::trials(),
         kinds::trials(),
         trainers::trials(),
