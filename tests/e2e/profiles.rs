@@ -131,8 +131,14 @@ fn decisions_follow_every_change(plane: &ControlPlane) -> Result<()> {
     team.rejects(&by_name).because("TOO_BIG");
 
     applies(&team, &profile(&json!({"aliases": ["/models/llm"], "config": config(4)})))?;
-    let admitted = team.accepts(&by_alias).silently();
-    ensure!(admitted.object["metadata"]["annotations"]["vramguard.io/verdict"] == "FITS", "{:#}", admitted.object);
+    // The change may come between the two reviews of one pod, so the first answer may be half old.
+    until("the smaller model to be believed", LIMIT, || {
+        let answer = team.ask(&by_alias)?;
+        let fits = || {
+            Ok::<_, anyhow::Error>(answer.clone().json()?["metadata"]["annotations"]["vramguard.io/verdict"] == "FITS")
+        };
+        Ok(answer.ok() && answer.warnings().is_empty() && fits()?)
+    })?;
 
     // Nobody else's namespace is concerned.
     webhook.namespace("bystander")?.accepts(&by_alias).with_warning("UNKNOWN_MODEL");
