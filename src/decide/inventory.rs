@@ -237,15 +237,12 @@ impl Candidates {
         for node in &inventory.classes {
             for (class, count) in &node.gpus {
                 let nodes = node.members.len() as u64;
-                match all.eligible.iter_mut().find(|candidate| candidate.class == *class) {
-                    Some(known) => {
-                        known.gpus_per_node = known.gpus_per_node.max(*count);
-                        known.nodes = known.nodes.saturating_add(nodes);
-                    }
-                    None => {
-                        let (class, gpus_per_node) = (Arc::clone(class), *count);
-                        all.eligible.push(Candidate { class, gpus_per_node, nodes, crowding: None });
-                    }
+                if let Some(known) = all.eligible.iter_mut().find(|candidate| candidate.class == *class) {
+                    known.gpus_per_node = known.gpus_per_node.max(*count);
+                    known.nodes = known.nodes.saturating_add(nodes);
+                } else {
+                    let (class, gpus_per_node) = (Arc::clone(class), *count);
+                    all.eligible.push(Candidate { class, gpus_per_node, nodes, crowding: None });
                 }
             }
             all.unknown.extend(node.unknown.iter().map(|gap| gap.reason.clone()));

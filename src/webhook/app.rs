@@ -91,7 +91,8 @@ impl App {
     /// Watches the cluster, the policy file and the certificate files, and keeps figures of what runs, for ever.
     pub async fn follow(self: &Arc<Self>, client: kube::Client) {
         tokio::join!(
-            self.cluster.follow(client, &self.metrics),
+            // A dozen watches in one future are more than a stack should hold.
+            Box::pin(self.cluster.follow(client, &self.metrics)),
             self.policy.follow(&self.metrics),
             self.certificate.follow(),
             workloads::follow(self),
