@@ -86,16 +86,17 @@ fn runs_script(words: &[String], at: usize) -> bool {
     })
 }
 
+/// Asked for every program at every word of every pod: a comparison that fails must fail early.
 fn begins(words: &[String], start: &[&str]) -> bool {
     words.len() >= start.len()
         && words.iter().zip(start).enumerate().all(|(index, (word, pattern))| {
-            let word = if index == 0 { base_name(word) } else { word.as_str() };
-            match pattern.split_once('*') {
-                Some((prefix, suffix)) => {
-                    word.len() >= prefix.len() + suffix.len() && word.starts_with(prefix) && word.ends_with(suffix)
-                }
-                None => word == *pattern,
+            if pattern.as_bytes().contains(&b'*') {
+                let word = if index == 0 { base_name(word) } else { word.as_str() };
+                let (prefix, suffix) = pattern.split_once('*').unwrap_or((pattern, ""));
+                return word.len() >= prefix.len() + suffix.len() && word.starts_with(prefix) && word.ends_with(suffix);
             }
+            let rest = word.strip_suffix(pattern);
+            rest.is_some_and(|rest| rest.is_empty() || (index == 0 && rest.ends_with('/')))
         })
 }
 
