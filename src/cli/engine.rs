@@ -11,9 +11,7 @@ use crate::decide::{Candidates, Policy, Verdict};
 use crate::estimate::Device;
 use crate::evaluate::{self, Environment, evaluate_declaration};
 use crate::facts;
-use crate::facts::catalog::Catalog;
 use crate::facts::lookup::ModelSource;
-use crate::facts::profile::Profiles;
 use crate::spec::declaration::Declaration;
 
 /// GPUs of a usual node, where only a product was given.
@@ -60,14 +58,8 @@ pub(super) fn estimate(
     models: Option<&dyn ModelSource>,
 ) -> Report {
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment = Environment {
-        catalog: Catalog::embedded(),
-        profiles: Profiles::none(),
-        source: models,
-        inventory: None,
-        policy: &Policy::default(),
-        config_maps: None,
-    };
+    let policy = Policy::default();
+    let environment = Environment { source: models, ..Environment::catalogued(None, &policy) };
     let asked = PolicyInput::default();
     let mut report = evaluate_declaration(declaration, &source, &asked, candidates, &environment);
     for fix in &mut report.fixes {
@@ -83,14 +75,8 @@ pub(super) fn solve(
     candidates: Option<&Candidates>,
     models: Option<&dyn ModelSource>,
 ) -> Vec<Solution> {
-    let environment = Environment {
-        catalog: Catalog::embedded(),
-        profiles: Profiles::none(),
-        source: models,
-        inventory: None,
-        policy: &Policy::default(),
-        config_maps: None,
-    };
+    let policy = Policy::default();
+    let environment = Environment { source: models, ..Environment::catalogued(None, &policy) };
     let nowhere = Candidates::default();
     let candidates = candidates.unwrap_or(&nowhere);
     let mut solutions = evaluate::solve(declaration, questions, candidates, &environment);

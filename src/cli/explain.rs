@@ -128,14 +128,8 @@ fn manifest(path: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(code::BAD_INPUT, problem.to_string()));
     }
     let inventory = capacity.as_ref().map(|capacity| &capacity.inventory);
-    let environment = Environment {
-        catalog: Catalog::embedded(),
-        profiles: Profiles::none(),
-        source: None,
-        inventory,
-        policy: &Policy::default(),
-        config_maps: None,
-    };
+    let policy = Policy::default();
+    let environment = Environment::catalogued(inventory, &policy);
     let mut found = Vec::new();
     for document in &documents {
         for template in kinds::readable(&document.value).0 {

@@ -76,6 +76,27 @@ pub enum TermName {
 }
 
 impl TermName {
+    /// What a term is called in output, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::KvCache => "kv_cache",
+            Self::State => "state",
+            Self::Activations => "activations",
+            Self::Logits => "logits",
+            Self::Gradients => "gradients",
+            Self::Optimizer => "optimizer",
+            Self::Transient => "transient",
+            Self::Adapters => "adapters",
+            Self::Comm => "comm",
+            Self::Runtime => "runtime",
+            Self::CudaGraphs => "cuda_graphs",
+            Self::Fragmentation => "fragmentation",
+            Self::Measured => "measured",
+        }
+    }
+
     /// All terms, in the order in which they are stacked.
     pub const ALL: [Self; 13] = [
         Self::Weights,

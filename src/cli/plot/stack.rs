@@ -127,7 +127,7 @@ fn bar(report: &Report, gpu: Option<&str>) -> Result<Bar, Failure> {
 }
 
 fn phase(moment: &Moment, always: &[(TermName, Bytes)], usable: Option<Bytes>) -> Bar {
-    let named = |name: &str| TermName::ALL.into_iter().find(|term| super::super::render::bar::term_name(*term) == name);
+    let named = |name: &str| TermName::ALL.into_iter().find(|term| term.name() == name);
     let own = moment.terms.iter().filter_map(|term| Some((named(&term.name)?, term.bytes.likely)));
     let outside: Bytes = always.iter().map(|(_, bytes)| *bytes).sum();
     let stage = if moment.stage > 0 { format!(", stage {}", moment.stage + 1) } else { String::new() };

@@ -49,26 +49,6 @@ impl Family {
     }
 }
 
-/// What a term is called in output, as in JSON.
-pub(crate) const fn term_name(name: TermName) -> &'static str {
-    match name {
-        TermName::Weights => "weights",
-        TermName::KvCache => "kv_cache",
-        TermName::State => "state",
-        TermName::Activations => "activations",
-        TermName::Logits => "logits",
-        TermName::Gradients => "gradients",
-        TermName::Optimizer => "optimizer",
-        TermName::Transient => "transient",
-        TermName::Adapters => "adapters",
-        TermName::Comm => "comm",
-        TermName::Runtime => "runtime",
-        TermName::CudaGraphs => "cuda_graphs",
-        TermName::Fragmentation => "fragmentation",
-        TermName::Measured => "measured",
-    }
-}
-
 /// How a term is known, in one word.
 pub(crate) const fn provenance_name(provenance: Provenance) -> &'static str {
     match provenance {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::WIDTH;
-use super::bar::{self, term_name};
+use super::bar::{self};
 use super::grid::{Column, Grid};
 use super::style::{Span, Tone, clean, wrap};
 use super::table::{self, gib};
@@ -82,7 +82,7 @@ fn terms(text: &mut String, estimate: &EstimateView, explain: bool) {
         let share = term.bytes.likely.as_f64() / total;
         let cell = |text: String| vec![Span::new(text, Tone::Plain)];
         grid.row(vec![
-            cell(term_name(term.name).to_owned()),
+            cell(term.name.name().to_owned()),
             cell(gib(term.bytes.likely)),
             vec![Span::new(range(term.bytes), Tone::Dim)],
             cell(format!("{:.0} %", share * 100.0)),

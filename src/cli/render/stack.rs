@@ -4,7 +4,6 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::bar::term_name;
 use super::chart::{Drawing, FONT, Failed, GRID, INK, SOFT, number, ticks};
 use crate::decide::Verdict;
 use crate::estimate::{Bytes, Interval, TermName};
@@ -120,7 +119,7 @@ impl Stack {
                 [bar] => bar.terms.iter().find(|(name, _)| *name == term).map(|(_, bytes)| *bytes),
                 _ => None,
             };
-            let name = term_name(term).replace('_', " ");
+            let name = term.name().replace('_', " ");
             let text = only.map_or_else(|| name.clone(), |bytes| format!("{name}  {:.2}", bytes.gib()));
             root.draw(&Text::new(text, (LEGEND + 26, y + 2), side(15, &INK)))?;
             y += ROW;

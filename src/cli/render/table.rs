@@ -1,7 +1,7 @@
 //! `check` for people: two lines a workload, and below it what is wrong and what would help.
 
 use super::WIDTH;
-use super::bar::{self, term_name};
+use super::bar::{self};
 use super::grid::{Cell, Column, Grid};
 use super::style::{Span, Tone, clean, wrap};
 use crate::decide::report::{CapacityView, EstimateView, Fix, WorkloadView};
@@ -190,7 +190,7 @@ fn binding(estimate: &EstimateView) -> Option<String> {
     let total = estimate.per_gpu.required.likely;
     let largest = estimate.terms.iter().max_by_key(|term| term.bytes.likely)?;
     let share = largest.bytes.likely.as_f64() / total.as_f64().max(1.0) * 100.0;
-    let (name, size) = (term_name(largest.name), largest.bytes.likely);
+    let (name, size) = (largest.name.name(), largest.bytes.likely);
     Some(format!("largest term: {name} {size} ({share:.0} %) = {}", clean(&largest.formula)))
 }
 

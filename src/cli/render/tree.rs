@@ -60,10 +60,7 @@ fn children(text: &mut String, nodes: &[Node], stem: &str, terms: bool) {
 }
 
 fn tone(name: &str) -> Tone {
-    TermName::ALL
-        .into_iter()
-        .find(|term| super::bar::term_name(*term) == name)
-        .map_or(Tone::Plain, |term| Family::of(term).look().1)
+    TermName::ALL.into_iter().find(|term| term.name() == name).map_or(Tone::Plain, |term| Family::of(term).look().1)
 }
 
 /// One node: name, figures, and its formula, which goes on below where it is long.

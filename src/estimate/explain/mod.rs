@@ -81,7 +81,7 @@ pub fn explain(workload: &Workload, estimate: &Estimate) -> Result<Explanation, 
             _ => Vec::new(),
         };
         children.push(Node {
-            name: parts::name(term.name).to_owned(),
+            name: term.name.name().to_owned(),
             bytes: term.bytes,
             formula: term.formula.clone(),
             provenance: term.provenance,
@@ -124,7 +124,7 @@ fn moments(workload: &Workload) -> Result<Vec<Moment>, EstimateError> {
         .into_iter()
         .map(|view| {
             let terms = view.terms.iter().map(|(name, bytes)| Node {
-                name: parts::name(*name).to_owned(),
+                name: name.name().to_owned(),
                 bytes: *bytes,
                 formula: String::new(),
                 provenance: Provenance::Derived,

@@ -1,7 +1,7 @@
 //! Dividing a term among its parts without losing a byte.
 
 use super::Node;
-use crate::estimate::{Bytes, Interval, Provenance, TermName};
+use crate::estimate::{Bytes, Interval, Provenance};
 
 /// A part before its bytes are known: its weight among the parts, in any unit.
 pub(super) struct Part {
@@ -43,26 +43,6 @@ fn shares(bytes: Bytes, weights: &[u64]) -> Vec<Bytes> {
             share
         })
         .collect()
-}
-
-/// What a term is called in output, as in JSON.
-pub(super) const fn name(term: TermName) -> &'static str {
-    match term {
-        TermName::Weights => "weights",
-        TermName::KvCache => "kv_cache",
-        TermName::State => "state",
-        TermName::Activations => "activations",
-        TermName::Logits => "logits",
-        TermName::Gradients => "gradients",
-        TermName::Optimizer => "optimizer",
-        TermName::Transient => "transient",
-        TermName::Adapters => "adapters",
-        TermName::Comm => "comm",
-        TermName::Runtime => "runtime",
-        TermName::CudaGraphs => "cuda_graphs",
-        TermName::Fragmentation => "fragmentation",
-        TermName::Measured => "measured",
-    }
 }
 
 #[cfg(test)]
