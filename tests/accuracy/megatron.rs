@@ -298,5 +298,5 @@ fn megatron_peaks_of_the_last_rank() {
     let rows = compared();
     let all = support::summarize(&rows);
     assert!(all.count > 300 && all.mape < 0.05 && all.coverage > 0.9, "{all:?}");
-    never_denied(&rows);
+    never_denied(rows);
 }
