@@ -20,16 +20,23 @@ pub(crate) enum Said {
     Main,
     /// Every documented field that the row states.
     All,
-    /// And the trainer.
+    /// The main fields and the trainer.
+    Named,
+    /// All and the trainer.
     Trainer,
 }
 
 impl Said {
-    const EVERY: [Self; 3] = [Self::Main, Self::All, Self::Trainer];
+    const EVERY: [Self; 4] = [Self::Main, Self::Named, Self::All, Self::Trainer];
+
+    const fn further(self) -> bool {
+        matches!(self, Self::All | Self::Trainer)
+    }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Main => "annotated, main fields",
+            Self::Named => "annotated, main fields and the trainer",
             Self::All => "annotated, every field but the trainer",
             Self::Trainer => "annotated, every field and the trainer",
         }
@@ -42,7 +49,7 @@ fn adapters(lora: &Lora, said: Said) -> Value {
     if !lora.targets.is_empty() {
         out["targets"] = json!(lora.targets);
     }
-    if said != Said::Main {
+    if said.further() {
         out["doubleQuantization"] = json!(lora.double_quantization);
         out["dropout"] = json!(lora.dropout);
     }
@@ -107,12 +114,12 @@ fn block(row: &Value, workload: &Workload, said: Said) -> Option<Value> {
     if let Some(steps) = declared.gradient_accumulation {
         training["gradientAccumulation"] = json!(steps);
     }
-    if said != Said::Main {
+    if said.further() {
         for (field, value) in further(row, workload) {
             training[field] = value;
         }
     }
-    if said == Said::Trainer {
+    if matches!(said, Said::Named | Said::Trainer) {
         training["trainer"] = json!(text(row, "framework").to_ascii_lowercase());
     }
     let mut block = json!({
@@ -167,7 +174,7 @@ fn compared(said: Said, reserved: fn(&Estimate) -> Interval) -> Vec<Row> {
     finished.filter_map(|row| training::row_of(&row, &estimate(&row, said)?, reserved)).collect()
 }
 
-/// A line for each of the three; those of the main fields by trainer.
+/// A line for each; those of the main fields by trainer.
 pub(crate) fn table() -> Vec<String> {
     let mut lines = support::lines(Said::Main.name(), &compared(Said::Main, training::held));
     for said in Said::EVERY {

@@ -132,7 +132,7 @@ pub(super) fn draft_layers(training: &Training, habits: Habits, scenario: Scenar
 }
 
 pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
-    if habits.foreach {
+    if habits.foreach && (habits.known_kernels || training.lora.is_none()) {
         return STEPPED;
     }
     match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {

@@ -97,6 +97,11 @@ fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
     };
     let likely = cached(1.0, needed.likely);
     let (low, high) = CACHE_SPREAD;
+    if !peaks.likely.footprint.plan.habits.known_kernels {
+        // An unknown script's samples may as well be of one length, which leaves no blocks.
+        let likely = cached(1.0, needed.likely);
+        return Interval::new(least, likely, cached(high, needed.high.max(likely)));
+    }
     // No more than is likely, however dear the settings that were not declared.
     Interval::new(cached(low, least).min(likely), likely, cached(high, needed.high.min(likely.scale(high))))
 }

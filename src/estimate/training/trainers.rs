@@ -1,6 +1,6 @@
 //! Habits of trainers that no setting tells, by trainer. Data: a row a trainer, the first matching prefix counts.
 
-use crate::estimate::workload::{Sharding, Training};
+use crate::estimate::workload::{Precision, Sharding, Training};
 
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,12 +107,17 @@ const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, known
 const TITAN: Habits =
     Habits { recomputed_chunks: true, untied_head: [false, true, true], compiles: true, cuts_batches: true, ..NATIVE };
 
+const TUNE: Habits = Habits { fixed_lengths: false, compiles: true, cuts_batches: true, ..NATIVE };
+
+/// A script of one's own: PyTorch's plain optimizer is multi-tensor.
+const SCRIPT: Habits = Habits { foreach: true, cached: 2.0, ..TRANSFORMERS };
+
 /// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
 const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", TITAN),
-    ("torchtune", Habits { fixed_lengths: false, compiles: true, ..NATIVE }),
+    ("torchtune", Habits { cuts_batches: false, ..TUNE }),
     ("litgpt", LITGPT),
     ("megatron-swift", Habits { fixed_lengths: false, ..MEGATRON }),
     ("megatron", MEGATRON),
@@ -149,13 +154,15 @@ impl Habits {
 }
 
 impl Habits {
-    /// Megatron's optimizer is Megatron's; whole models are sharded by FSDP in trainers that own them, which alone join
-    /// it with pipelines; all else is done with transformers.
+    /// Megatron's optimizer is Megatron's. FSDP over whole models is done by trainers that own them: over fp32 shards, as
+    /// for pretraining, or all in 16 bit, as for fine-tuning. All else is done with transformers.
     fn suggested(training: &Training) -> Self {
+        let pure = training.precision == Some(Precision::Bf16);
         let suggested = match training.sharding {
             Some(Sharding::Megatron) => MEGATRON,
-            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => Self { cuts_batches: true, ..NATIVE },
-            _ => TRANSFORMERS,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => TUNE,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
+            _ => SCRIPT,
         };
         Self { known_kernels: false, known_loss: false, compiles: true, ..suggested }
     }
@@ -178,8 +185,8 @@ mod tests {
 
     #[test]
     fn an_unnamed_trainer_is_what_the_sharding_suggests() {
-        assert_eq!(habits(None, None), TRANSFORMERS);
-        assert_eq!(habits(None, Some(Sharding::Zero3)), TRANSFORMERS);
+        assert!(!habits(None, None).root_apart);
+        assert!(!habits(None, Some(Sharding::Zero3)).root_apart);
         assert!(habits(None, Some(Sharding::Megatron)).megatron);
         assert!(habits(None, Some(Sharding::Fsdp)).root_apart);
         assert!(!habits(None, Some(Sharding::Fsdp)).known_kernels, "suggested is not known");
