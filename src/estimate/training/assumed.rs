@@ -47,7 +47,8 @@ pub(super) const fn shifted_logits(habits: Habits, family: Family, scenario: Sce
 /// The loss as declared. A compiler can undo the recomputation of chunks, so that the dearest case has all of them.
 pub(super) fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
     let declared = training.loss.unwrap_or(Loss::Default);
-    let undone = scenario == Scenario::High && training.fused_kernels && habits.recomputed_chunks;
+    let compiled = training.fused_kernels || (habits.compiles && !habits.known_kernels);
+    let undone = scenario == Scenario::High && compiled && habits.recomputed_chunks;
     if declared == Loss::Chunked && undone { Loss::Default } else { declared }
 }
 
@@ -72,11 +73,15 @@ pub(super) fn resident(training: &Training, habits: Habits, parallelism: Paralle
 /// Share of the declared length that the longest sample of a batch has: the length is only a limit where samples are
 /// neither packed nor padded to it.
 pub(super) fn filled(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
+    let least = scenario == Scenario::Least;
     match training.fixed_lengths {
+        Some(true) => 1.0,
         Some(false) => scenario.pick([0.2, 0.5, 1.0]),
-        None if !habits.fixed_lengths && scenario == Scenario::Least => 0.25,
-        None if !habits.fixed_lengths => scenario.pick([0.6, 1.0, 1.0]),
-        _ => 1.0,
+        None if habits.short_samples => scenario.pick([0.2, 0.5, 1.0]),
+        // Who trains is not known, or leaves the lengths to the data.
+        None if least && !(habits.fixed_lengths && habits.known_kernels) => 0.25,
+        None if habits.fixed_lengths => 1.0,
+        None => scenario.pick([0.6, 1.0, 1.0]),
     }
 }
 
@@ -95,7 +100,8 @@ pub(super) const CACHE_SPREAD: (f64, f64) = (0.88, 1.15);
 /// blocks apart. A compiled step that recomputes chunks of its loss is likely traced as one graph, on one stream.
 pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits, scenario: Scenario) -> bool {
     let chunked = training.loss == Some(Loss::Chunked) && habits.recomputed_chunks;
-    let traced = training.fused_kernels && chunked && scenario != Scenario::High;
+    let compiled = training.fused_kernels || (habits.compiles && scenario.frugal());
+    let traced = compiled && chunked && scenario != Scenario::High;
     family == Family::Fsdp && !training.optimizer_in_backward && !traced
 }
 

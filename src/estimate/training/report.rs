@@ -86,7 +86,9 @@ fn runtime_formula(workload: &Workload) -> String {
 
 /// What the allocator takes from the device: what it needs, and blocks that it keeps as long as there is room.
 fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
-    let kept = Bytes::from_f64(peaks.low.load.total() + peaks.low.footprint.fragmentation(true));
+    // Whether gradients have a stream of their own is the trainer's.
+    let streams = peaks.low.footprint.plan.habits.known_kernels;
+    let kept = Bytes::from_f64(peaks.low.load.total() + peaks.low.footprint.fragmentation(streams));
     let least = needed.low.max(kept).min(needed.likely);
     if peaks.likely.footprint.plan.cached <= 0.0 {
         return Interval::new(least, needed.likely, needed.high);

@@ -18,6 +18,8 @@ pub(in crate::estimate) struct Habits {
     pub(super) untied_head: [bool; 3],
     /// Samples are packed or cut to one length, so that every step allocates the same sizes.
     pub(super) fixed_lengths: bool,
+    /// Samples are neither packed nor padded to the longest, unless that is asked for.
+    pub(super) short_samples: bool,
     /// The training loop holds the logits while the loss, outside of the model, makes its copies.
     pub(super) held_logits: bool,
     /// Megatron's own buffers and kernels, also where its distributed optimizer is not used.
@@ -51,6 +53,7 @@ const TRANSFORMERS: Habits = Habits {
     native_norms: false,
     held_logits: false,
     fixed_lengths: false,
+    short_samples: false,
     defers_reduction: true,
     untied_head: [false; 3],
     megatron: false,
@@ -72,6 +75,7 @@ const NATIVE: Habits = Habits {
     native_norms: true,
     held_logits: true,
     fixed_lengths: true,
+    short_samples: false,
     defers_reduction: false,
     untied_head: [false; 3],
     megatron: false,
@@ -109,7 +113,8 @@ const TITAN: Habits =
 
 const TUNE: Habits = Habits { fixed_lengths: false, compiles: true, cuts_batches: true, ..NATIVE };
 
-/// A script of one's own: PyTorch's plain optimizer is multi-tensor.
+/// A script of one's own: PyTorch's plain optimizer is multi-tensor. Blocks are cached as swift's are, over a loss
+/// without the copies.
 const SCRIPT: Habits = Habits { foreach: true, cached: 2.0, ..TRANSFORMERS };
 
 /// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
@@ -117,7 +122,7 @@ const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANS
 
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", TITAN),
-    ("torchtune", Habits { cuts_batches: false, ..TUNE }),
+    ("torchtune", Habits { short_samples: true, cuts_batches: false, ..TUNE }),
     ("litgpt", LITGPT),
     ("megatron-swift", Habits { fixed_lengths: false, ..MEGATRON }),
     ("megatron", MEGATRON),
@@ -162,6 +167,7 @@ impl Habits {
             Some(Sharding::Megatron) => MEGATRON,
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => TUNE,
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
+            Some(Sharding::Fsdp | Sharding::Hsdp) => Self { cached: SWIFT.cached, ..SCRIPT },
             _ => SCRIPT,
         };
         Self { known_kernels: false, known_loss: false, compiles: true, ..suggested }
