@@ -47,7 +47,7 @@ pub(super) const fn shifted_logits(habits: Habits, family: Family, scenario: Sce
 /// The loss as declared. A compiler can undo the recomputation of chunks, so that the dearest case has all of them.
 pub(super) fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
     let declared = training.loss.unwrap_or(Loss::Default);
-    let compiled = training.fused_kernels || (habits.compiles && !habits.known_kernels);
+    let compiled = training.fused_kernels || habits.compiles;
     let undone = scenario == Scenario::High && compiled && habits.recomputed_chunks;
     if declared == Loss::Chunked && undone { Loss::Default } else { declared }
 }
@@ -95,6 +95,9 @@ pub(super) fn cached(habits: Habits, sequence: u64) -> f64 {
 
 /// How far what is reserved with cached blocks may lie from what is likely: the lengths of samples are not known.
 pub(super) const CACHE_SPREAD: (f64, f64) = (0.88, 1.15);
+
+/// The most over what is likely where the script is not known either.
+pub(super) const UNKNOWN_CACHE: f64 = 1.3;
 
 /// Whether gradients are reduced on a stream of their own, as FSDP does block by block: the allocator keeps its freed
 /// blocks apart. A compiled step that recomputes chunks of its loss is likely traced as one graph, on one stream.

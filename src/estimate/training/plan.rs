@@ -182,7 +182,8 @@ impl Plan {
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
         let sharding = sharding(workload, scenario);
-        let habits = Habits::of(training);
+        let mut habits = Habits::of(training);
+        habits.gathers_whole |= habits.may_gather && scenario == Scenario::High;
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let cheapest = cheapest_precision(training.precision, family);

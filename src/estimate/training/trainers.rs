@@ -34,6 +34,8 @@ pub(in crate::estimate) struct Habits {
     pub(in crate::estimate) cached: f64,
     /// FSDP reduces gradients and frees parameters only at the end of every step.
     pub(super) gathers_whole: bool,
+    /// It may do so: the dearest case.
+    pub(super) may_gather: bool,
     /// Quantized products keep their inputs for backward.
     pub(super) keeps_quantized_inputs: bool,
     /// Which kernels run is known: fused ones where they are declared (in Megatron always), else PyTorch's own.
@@ -62,6 +64,7 @@ const TRANSFORMERS: Habits = Habits {
     shifted_logits: false,
     cached: 0.0,
     gathers_whole: false,
+    may_gather: false,
     keeps_quantized_inputs: false,
     known_kernels: false,
     known_loss: false,
@@ -84,6 +87,7 @@ const NATIVE: Habits = Habits {
     shifted_logits: false,
     cached: 0.0,
     gathers_whole: false,
+    may_gather: false,
     keeps_quantized_inputs: false,
     known_kernels: true,
     known_loss: false,
@@ -115,7 +119,7 @@ const TUNE: Habits = Habits { fixed_lengths: false, compiles: true, cuts_batches
 
 /// A script of one's own: PyTorch's plain optimizer is multi-tensor. Blocks are cached as swift's are, over a loss
 /// without the copies.
-const SCRIPT: Habits = Habits { foreach: true, cached: 2.0, ..TRANSFORMERS };
+const SCRIPT: Habits = Habits { foreach: true, cached: 2.4, ..TRANSFORMERS };
 
 /// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
 const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS };
@@ -165,7 +169,7 @@ impl Habits {
         let pure = training.precision == Some(Precision::Bf16);
         let suggested = match training.sharding {
             Some(Sharding::Megatron) => MEGATRON,
-            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => TUNE,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => Self { may_gather: true, ..TUNE },
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
             Some(Sharding::Fsdp | Sharding::Hsdp) => Self { cached: SWIFT.cached, ..SCRIPT },
             _ => SCRIPT,
