@@ -57,14 +57,14 @@ fn adapters(lora: &Lora, said: Said) -> Value {
 }
 
 /// Fields beside the main ones that a row states.
-fn further(row: &Value, workload: &Workload) -> Vec<(&'static str, Value)> {
+fn further(workload: &Workload) -> Vec<(&'static str, Value)> {
     let training = &workload.training;
     let mut fields = vec![];
     if training.eager_attention {
         fields.push(("eagerAttention", json!(true)));
     }
-    if training.fused_kernels {
-        fields.push(("fusedKernels", json!(true)));
+    if let Some(fused) = training.fused_kernels {
+        fields.push(("fusedKernels", json!(fused)));
     }
     if training.keep_gathered {
         fields.push(("keepGathered", json!(true)));
@@ -75,11 +75,8 @@ fn further(row: &Value, workload: &Workload) -> Vec<(&'static str, Value)> {
     if !training.recompute_modules.is_empty() {
         fields.push(("recomputeModules", json!(training.recompute_modules)));
     }
-    let notes = text(row, "notes");
-    if notes.contains("short samples") {
-        fields.push(("fixedLengths", json!(false)));
-    } else if notes.contains("packed") || notes.contains("packing") {
-        fields.push(("fixedLengths", json!(true)));
+    if let Some(fixed) = training.fixed_lengths {
+        fields.push(("fixedLengths", json!(fixed)));
     }
     fields
 }
@@ -115,7 +112,7 @@ fn block(row: &Value, workload: &Workload, said: Said) -> Option<Value> {
         training["gradientAccumulation"] = json!(steps);
     }
     if said.further() {
-        for (field, value) in further(row, workload) {
+        for (field, value) in further(workload) {
             training[field] = value;
         }
     }

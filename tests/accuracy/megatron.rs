@@ -228,7 +228,7 @@ fn settings(row: &Value, model: &Model, parallelism: Parallelism, batch: u64) ->
             .collect(),
         eager_attention: unfused || without_deterministic_kernel(row),
         dropout: row["args"]["--hidden-dropout"].as_f64() != Some(0.0),
-        fused_kernels: true,
+        fused_kernels: Some(true),
         target_length: argument(row, "decoder-seq-length"),
         mtp_layers: argument(row, "mtp-num-layers"),
         ..Training::default()

@@ -154,10 +154,11 @@ fn bracketed(said: &str) -> Vec<String> {
     inner.split(['+', ',']).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// Samples shorter than the longest allowed: said so, or left at torchtune's default of no packing.
-fn unpacked(row: &Value) -> bool {
+/// Whether samples are of one length, where the row says so.
+fn fixed_lengths(row: &Value) -> Option<bool> {
     let notes = text(row, "notes");
-    notes.contains("short samples") || (text(row, "framework") == "torchtune" && !notes.contains("packed"))
+    let packed = notes.contains("packed") || notes.contains("packing");
+    if notes.contains("short samples") { Some(false) } else { packed.then_some(true) }
 }
 
 /// The workload of a row that says everything that memory depends on.
@@ -181,14 +182,14 @@ pub(crate) fn declared(row: &Value) -> Option<Workload> {
         eager_attention: text(row, "attention").starts_with("eager"),
         trainer: Some(text(row, "framework").to_ascii_lowercase()),
         cpu_offload: row.get("offload").is_some_and(|offload| !offload.is_null()),
-        fused_kernels: row["compile"].as_bool().unwrap_or(false),
+        fused_kernels: row["compile"].as_bool(),
         virtual_stages: text(row, "notes")
             .split("VPP=")
             .nth(1)
             .and_then(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()),
         recompute_modules: bracketed(text(row, "activation_checkpointing")),
         keep_gathered: text(row, "notes").contains("reshard_after_forward=never"),
-        fixed_lengths: unpacked(row).then_some(false),
+        fixed_lengths: fixed_lengths(row),
         ..Training::default()
     };
     let quantization = quantization(row);

@@ -47,7 +47,7 @@ pub(super) const fn shifted_logits(habits: Habits, family: Family, scenario: Sce
 /// The loss as declared. A compiler can undo the recomputation of chunks, so that the dearest case has all of them.
 pub(super) fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
     let declared = training.loss.unwrap_or(Loss::Default);
-    let compiled = training.fused_kernels || habits.compiles;
+    let compiled = training.fused_kernels.unwrap_or(habits.compiles);
     let undone = scenario == Scenario::High && compiled && habits.recomputed_chunks;
     if declared == Loss::Chunked && undone { Loss::Default } else { declared }
 }
@@ -61,7 +61,7 @@ pub(super) const fn cheapest_loss(training: &Training, habits: Habits, scenario:
 /// Whether the loss is compiled and works in place, as a compiled step may have it.
 pub(super) const fn compiled_loss(training: &Training, habits: Habits, scenario: Scenario) -> bool {
     let possible = habits.compiles && matches!(scenario, Scenario::Least);
-    scenario.frugal() && (training.fused_kernels || possible)
+    scenario.frugal() && (matches!(training.fused_kernels, Some(true)) || possible)
 }
 
 /// Whether FSDP keeps parameters gathered: as declared, and with a pipeline, whose micro-batches would gather again.
@@ -103,10 +103,13 @@ pub(super) const UNKNOWN_CACHE: f64 = 1.3;
 /// blocks apart. A compiled step that recomputes chunks of its loss is likely traced as one graph, on one stream.
 pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits, scenario: Scenario) -> bool {
     let chunked = training.loss == Some(Loss::Chunked) && habits.recomputed_chunks;
-    let compiled = training.fused_kernels || (habits.compiles && scenario.frugal());
+    let compiled = training.fused_kernels.unwrap_or(habits.compiles && scenario.frugal());
     let traced = compiled && chunked && scenario != Scenario::High;
     family == Family::Fsdp && !training.optimizer_in_backward && !traced
 }
+
+/// What comes and goes halfway between PyTorch's own kernels and compiled ones.
+const HALF_COMPILED: f64 = 0.95;
 
 /// Error of the rules for what comes and goes, larger where kernels differ most.
 pub(super) fn error(training: &Training, adapters: Option<&AdapterPlan>, habits: Habits, scenario: Scenario) -> f64 {
@@ -120,7 +123,9 @@ pub(super) fn error(training: &Training, adapters: Option<&AdapterPlan>, habits:
     };
     // A denial allows for more than the error that was seen.
     let margin = if scenario == Scenario::Least { 0.92 } else { 1.0 };
-    margin * scenario.pick([low, 1.0, high])
+    // Half of the runs of trainers that own their models are compiled: the middle is likely where nothing is said.
+    let open = training.fused_kernels.is_none() && habits.compiles && habits.native_norms && !habits.megatron;
+    margin * scenario.pick([low, if open { HALF_COMPILED } else { 1.0 }, high])
 }
 
 /// Tokens that the busiest of expert-parallel ranks gets over the average: a loss balances routers, and only roughly.
@@ -144,7 +149,7 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
     if habits.foreach && (habits.known_kernels || training.lora.is_none()) {
         return STEPPED;
     }
-    match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
+    match (training.expandable_segments, matches!(training.fused_kernels, Some(true)) || habits.fixed_lengths, family) {
         (true, _, _) => EXPANDABLE,
         (false, _, Family::Megatron) => MEGATRON,
         (false, true, _) => STEADY,

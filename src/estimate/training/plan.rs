@@ -344,7 +344,7 @@ fn kernels(
     };
     // Collectives between tensor-parallel ranks cut compiled layers into pieces that fuse little.
     let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && !scenario.frugal();
-    let fused = (workload.training.fused_kernels && !cut) || habit;
+    let fused = (workload.training.fused_kernels == Some(true) && !cut) || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
     Kernels {

@@ -88,7 +88,7 @@ fn runtime_formula(workload: &Workload) -> String {
 fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
     // Whether gradients have a stream of their own is the trainer's.
     let plan = peaks.low.footprint.plan;
-    let streams = plan.habits.known_kernels && (plan.declared.fused_kernels || !plan.habits.compiles);
+    let streams = plan.habits.known_kernels && (plan.declared.fused_kernels.is_some() || !plan.habits.compiles);
     let kept = Bytes::from_f64(peaks.low.load.total() + peaks.low.footprint.fragmentation(streams));
     let least = needed.low.max(kept).min(needed.likely);
     if peaks.likely.footprint.plan.cached <= 0.0 {
