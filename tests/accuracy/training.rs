@@ -211,7 +211,7 @@ fn quantization(row: &Value) -> Option<Quantization> {
 }
 
 /// Marks rows that contradict themselves: they count in the error, but prove no false denial.
-pub(crate) const CONTRADICTORY: &str = ", below its bare states";
+const CONTRADICTORY: &str = ", below its bare states";
 
 /// A single GPU that would have held more than was measured: the row's table does not say how many it had.
 fn contradicts(row: &Value, estimate: &Estimate, measured: f64) -> bool {
