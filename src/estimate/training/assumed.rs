@@ -146,7 +146,7 @@ pub(super) fn draft_layers(training: &Training, habits: Habits, scenario: Scenar
 }
 
 pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -> [(f64, f64); 3] {
-    if habits.foreach && (habits.known_kernels || training.lora.is_none()) {
+    if habits.foreach {
         return STEPPED;
     }
     match (training.expandable_segments, matches!(training.fused_kernels, Some(true)) || habits.fixed_lengths, family) {

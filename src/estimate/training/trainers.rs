@@ -117,9 +117,8 @@ const TITAN: Habits =
 
 const TUNE: Habits = Habits { fixed_lengths: false, compiles: true, cuts_batches: true, ..NATIVE };
 
-/// A script of one's own: PyTorch's plain optimizer is multi-tensor. Blocks are cached as swift's are, over a loss
-/// without the copies.
-const SCRIPT: Habits = Habits { foreach: true, cached: 2.4, ..TRANSFORMERS };
+/// A script of one's own: blocks are cached as swift's are, over a loss without the copies.
+const SCRIPT: Habits = Habits { cached: 2.4, ..TRANSFORMERS };
 
 /// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
 const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS };

@@ -93,7 +93,8 @@ fn mixtures_and_latent_attention() {
 #[test]
 fn what_its_flags_do_not_describe_is_said() {
     for (flags, field) in [
-        ("--hybrid-override-pattern M-M-", "model"),
+        ("--hybrid-override-pattern /*E", "model"),
+        ("--perform-rl-step", "model"),
         ("--tokenizer-type HuggingFaceTokenizer --tokenizer-model org/m", "model"),
         ("--use-precision-aware-optimizer --exp-avg-dtype fp8", "training.optimizer"),
         ("--optimizer lion", "training.optimizer"),
@@ -149,7 +150,7 @@ fn an_encoder_with_a_decoder() {
 #[test]
 fn a_hybrid_of_its_pattern() {
     let found = script(
-        "torchrun --nproc_per_node 8 pretrain_hybrid.py --hybrid-layer-pattern M-M*|M-/*E/*E --hidden-size 1024 \
+        "torchrun --nproc_per_node 8 pretrain_hybrid.py --hybrid-layer-pattern 'M-M*|M-/*E/*E' --hidden-size 1024 \
          --num-attention-heads 16 --group-query-attention --num-query-groups 8 --micro-batch-size 4 \
          --seq-length 1024 --max-position-embeddings 1024 --bf16",
         8,
