@@ -349,10 +349,15 @@ fn compared(how: fn(&Value) -> Option<Row>) -> Vec<Row> {
 pub(crate) fn table() -> Vec<String> {
     let title = "training runs that declare batch, sequence, GPUs and checkpointing";
     let mut lines = support::lines(title, &compared(compare));
+    lines.push(simple_line());
+    lines
+}
+
+/// The simple rule's figures.
+pub(crate) fn simple_line() -> String {
     let rule = support::summarize(&compared(simple_rule));
     let (mape, median) = (100.0 * rule.mape, 100.0 * rule.median);
-    lines.push(format!("  {:<46} n {:>3}  MAPE {mape:>5.1}%  median {median:>5.1}%", "the simple rule", rule.count));
-    lines
+    format!("  {:<46} n {:>3}  MAPE {mape:>5.1}%  median {median:>5.1}%", "the simple rule", rule.count)
 }
 
 #[test]
@@ -379,7 +384,7 @@ pub(crate) fn denied(rows: Vec<Row>) -> Vec<Row> {
 }
 
 /// Memory that the runtime sees on the GPU that a row names; the largest variant where several are meant.
-fn visible(gpu: &str) -> f64 {
+pub(crate) fn visible(gpu: &str) -> f64 {
     let sizes = [
         ("40GB", 39.4),
         ("H100 96", 95.0),

@@ -4,6 +4,7 @@ use super::plan::{AdapterPlan, Recompute, Scenario};
 use super::policy::Family;
 use super::trainers::Habits;
 use crate::estimate::Workload;
+use crate::estimate::model::{Model, TensorKind};
 use crate::estimate::workload::{Checkpointing, Loss, Parallelism, Precision, Sharding, Training};
 
 /// Allocator slack over what rests and what comes and goes, with samples of varying length: every parameter and state is
@@ -126,6 +127,12 @@ pub(super) fn error(training: &Training, adapters: Option<&AdapterPlan>, habits:
     // Half of the runs of trainers that own their models are compiled: the middle is likely where nothing is said.
     let open = training.fused_kernels.is_none() && habits.compiles && habits.native_norms && !habits.megatron;
     margin * scenario.pick([low, if open { HALF_COMPILED } else { 1.0 }, high])
+}
+
+/// What routing to experts may take over the rules: buffers of tokens in the experts' order differ by kernel.
+pub(super) fn routing(model: &Model, scenario: Scenario) -> f64 {
+    let routed = model.weights().any(|(_, tensor)| tensor.kind == TensorKind::Expert);
+    if routed { scenario.pick([1.0, 1.0, 1.08]) } else { 1.0 }
 }
 
 /// Tokens that the busiest of expert-parallel ranks gets over the average: a loss balances routers, and only roughly.

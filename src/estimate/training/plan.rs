@@ -8,7 +8,7 @@ use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
     assumed_sharding, cached, cheapest_loss, cheapest_precision, compiled_loss, draft_layers, error, filled, foreach,
-    imbalance, loss, recompute, reduces_apart, resident, sequence_parallel, shifted_logits, slack, targets,
+    imbalance, loss, recompute, reduces_apart, resident, routing, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -182,8 +182,7 @@ impl Plan {
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
         let sharding = sharding(workload, scenario);
-        let mut habits = Habits::of(training);
-        habits.gathers_whole |= habits.may_gather && scenario == Scenario::High;
+        let habits = Habits::of(training).at_worst(scenario == Scenario::High);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let cheapest = cheapest_precision(training.precision, family);
@@ -232,7 +231,7 @@ impl Plan {
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, adapters.as_ref(), habits, scenario),
+            error: error(training, adapters.as_ref(), habits, scenario) * routing(model, scenario),
             cached: cached(habits, sequence),
             adapters,
         })
@@ -378,7 +377,8 @@ impl AdapterPlan {
                 policy.weight.max(2.0)
             },
             quantized: quantized_base(workload, model, lora).then(|| quantized_width(workload, double)),
-            upcast: !workload.quantization.as_ref().is_some_and(is_prequantized),
+            // Old versions of PEFT upcast what is left of prequantized checkpoints too.
+            upcast: scenario == Scenario::High || !workload.quantization.as_ref().is_some_and(is_prequantized),
             saved: lora.modules_to_save.clone(),
         }
     }

@@ -100,8 +100,10 @@ const NATIVE: Habits = Habits {
 pub(in crate::estimate) const SWIFT: Habits =
     Habits { foreach: true, shifted_logits: true, cached: 1.4, known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
-/// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states.
+/// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states. Samples
+/// are padded to the longest of their batch.
 const LITGPT: Habits = Habits {
+    fixed_lengths: false,
     untied_head: [true; 3],
     defers_reduction: true,
     gathers_whole: true,
@@ -153,6 +155,11 @@ const TRAINERS: &[(&str, Habits)] = &[
 ];
 
 impl Habits {
+    /// In the dearest case, what it may do it does.
+    pub(super) const fn at_worst(self, dearest: bool) -> Self {
+        if self.may_gather && dearest { Self { gathers_whole: true, defers_reduction: true, ..self } } else { self }
+    }
+
     /// The habits of the trainer that was named, or that settings suggest.
     pub(super) fn of(training: &Training) -> Self {
         let Some(trainer) = training.trainer.as_deref() else { return Self::suggested(training) };
@@ -168,7 +175,7 @@ impl Habits {
         let pure = training.precision == Some(Precision::Bf16);
         let suggested = match training.sharding {
             Some(Sharding::Megatron) => MEGATRON,
-            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => Self { may_gather: true, ..TUNE },
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => Self { may_gather: true, untied_head: [false, false, true], ..TUNE },
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
             Some(Sharding::Fsdp | Sharding::Hsdp) => Self { cached: SWIFT.cached, ..SCRIPT },
             _ => SCRIPT,
