@@ -8,6 +8,7 @@ use vramguard::estimate::workload::{Checkpointing, Lora, Loss, Optimizer, Precis
 use vramguard::estimate::{Bytes, Estimate, Interval, Workload};
 use vramguard::evaluate::{Environment, evaluate};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 use vramguard::spec::pod::PodTemplate;
 
 use crate::support::{self, Row};
@@ -135,8 +136,14 @@ fn block(row: &Value, workload: &Workload, said: Said) -> Option<Value> {
 pub(crate) fn checked(pod: Value) -> Report {
     let pod: PodTemplate = serde_json::from_value(pod).unwrap();
     let inventory: Option<&Inventory> = None;
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 

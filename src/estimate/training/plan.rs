@@ -182,7 +182,8 @@ impl Plan {
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
         let sharding = sharding(workload, scenario);
-        let habits = Habits::of(training).at_worst(scenario == Scenario::High);
+        let quantized = training.lora.as_ref().is_some_and(|lora| quantized_base(workload, model, lora));
+        let habits = Habits::of(training).at_worst(scenario == Scenario::High && !quantized);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let cheapest = cheapest_precision(training.precision, family);

@@ -177,7 +177,7 @@ impl Habits {
             Some(Sharding::Megatron) => MEGATRON,
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => Self { may_gather: true, untied_head: [false, false, true], ..TUNE },
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
-            Some(Sharding::Fsdp | Sharding::Hsdp) => Self { cached: SWIFT.cached, ..SCRIPT },
+            Some(Sharding::Fsdp | Sharding::Hsdp) => Self { may_gather: pure, cached: SWIFT.cached, ..SCRIPT },
             _ => SCRIPT,
         };
         Self { known_kernels: false, known_loss: false, compiles: true, ..suggested }
