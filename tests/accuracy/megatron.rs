@@ -254,9 +254,8 @@ pub(crate) fn kind(row: &Value) -> &'static str {
 /// Ranks of a run, as said or assumed.
 pub(crate) fn megatron_world(row: &Value) -> Option<u64> {
     let number = |name| argument(row, name).unwrap_or(1).max(1);
-    let ranks = number("tensor-model-parallel-size")
-        * number("pipeline-model-parallel-size")
-        * number("context-parallel-size");
+    let ranks =
+        number("tensor-model-parallel-size") * number("pipeline-model-parallel-size") * number("context-parallel-size");
     if flag(row, "use-distributed-optimizer") {
         world(row, ranks * number("expert-model-parallel-size"))
     } else {

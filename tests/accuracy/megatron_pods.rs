@@ -129,5 +129,9 @@ fn command_lines_of_functional_tests() {
     println!("{:#?} {:?}", all.missing, all.contradictory);
     let figures = support::summarize(&all.rows);
     assert!(figures.count >= 393 && figures.mape < 0.053 && figures.median < 0.019, "{figures:?}");
-    assert!(figures.coverage > 0.9 && all.denied.is_empty() && all.contradictory.len() < 2, "{figures:?} {:?}", all.denied);
+    assert!(
+        figures.coverage > 0.9 && all.denied.is_empty() && all.contradictory.len() < 2,
+        "{figures:?} {:?}",
+        all.denied
+    );
 }

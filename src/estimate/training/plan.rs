@@ -182,8 +182,7 @@ impl Plan {
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
         let sharding = sharding(workload, scenario);
-        let quantized = training.lora.as_ref().is_some_and(|lora| quantized_base(workload, model, lora));
-        let habits = Habits::of(training).at_worst(scenario == Scenario::High && !quantized);
+        let habits = habits(workload, model, scenario);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let cheapest = cheapest_precision(training.precision, family);
@@ -299,6 +298,13 @@ impl Division {
         let expert_shards = (tensor * replicas / (expert * expert_tensor)).max(1.0);
         Self { expert_tensor, shards: (replicas / copies).max(1.0), expert_shards: (expert_shards / copies).max(1.0) }
     }
+}
+
+/// The trainer's habits; in the dearest case what it may do, which with a quantized base is not known of any.
+fn habits(workload: &Workload, model: &Model, scenario: Scenario) -> Habits {
+    let training = &workload.training;
+    let quantized = training.lora.as_ref().is_some_and(|lora| quantized_base(workload, model, lora));
+    Habits::of(training).at_worst(scenario == Scenario::High && !quantized)
 }
 
 /// How states are divided; what was not declared may not be divided at all.

@@ -175,7 +175,9 @@ impl Habits {
         let pure = training.precision == Some(Precision::Bf16);
         let suggested = match training.sharding {
             Some(Sharding::Megatron) => MEGATRON,
-            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => Self { may_gather: true, untied_head: [false, false, true], ..TUNE },
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => {
+                Self { may_gather: true, untied_head: [false, false, true], ..TUNE }
+            }
             Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
             Some(Sharding::Fsdp | Sharding::Hsdp) => Self { may_gather: pure, cached: SWIFT.cached, ..SCRIPT },
             _ => SCRIPT,
