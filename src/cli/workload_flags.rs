@@ -311,7 +311,7 @@ impl TrainingArgs {
             loss: self.loss,
             lora,
             gradient_accumulation: self.gradient_accumulation,
-            fused_kernels: self.fused_kernels,
+            fused_kernels: self.fused_kernels.then_some(true),
             cpu_offload: self.cpu_offload,
             ..Training::default()
         }

@@ -283,7 +283,7 @@ pub struct Training {
     /// Extra frozen copies of the model on the device (DPO or GRPO reference).
     pub reference_models: u64,
     /// Norms, activation functions and the like run as fused kernels (Liger, torch.compile).
-    pub fused_kernels: bool,
+    pub fused_kernels: Option<bool>,
     /// Tensor-parallel ranks divide norms and residuals too (`--sequence-parallel`); the trainer's habit when unset.
     pub sequence_parallel: Option<bool>,
     /// Model chunks on one pipeline rank (interleaved schedule); 1 when unset.

@@ -174,7 +174,7 @@ pub(super) const FIELDS: &[Field] = &[
         &["reference-models"],
         Kind::Count(0, 16, |d, n| d.out.training.reference_models = n),
     ),
-    field("training.fusedKernels", &["fused-kernels"], Kind::Flag(|d, on| d.out.training.fused_kernels = on)),
+    field("training.fusedKernels", &["fused-kernels"], Kind::Flag(|d, on| d.out.training.fused_kernels = Some(on))),
     field(
         "training.sequenceParallel",
         &["sequence-parallel"],

@@ -51,6 +51,14 @@ difference between the lines is what it costs to be new.
 
 ";
 
+const ANNOTATED: &str = "\
+The second block are the same rows as pods, read as `check` reads them, with annotations alone: the main fields are task,
+model, lengths, ranks, optimizer, precision, sharding, checkpointing, loss, adapters, quantization, accumulation and
+offload. Models that the catalogue does not have are left out. Below low are runs that finished and that the whole of
+`required.low` would have forbidden, whichever counter was read.
+
+";
+
 const TRAINING: &str = "\
 No run that finished was measured below the lower bound, on which alone a denial rests, but for rows that contradict
 themselves: they hold less than their bare states on the GPUs that they claim, and count in the error. Where rows leave
@@ -92,7 +100,10 @@ fn page() -> String {
     page.push_str(HELD_OUT);
     page.push_str("## Training\n\n");
     page.push_str(&block(crate::training::table()));
+    page.push_str(&block(crate::annotated::table()));
+    page.push_str(ANNOTATED);
     page.push_str(&block(crate::megatron::table()));
+    page.push_str(&block(crate::megatron_pods::table()));
     page.push_str(TRAINING);
     page
 }

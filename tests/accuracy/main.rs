@@ -20,6 +20,7 @@ mod family;
 mod fit;
 mod golden;
 mod megatron;
+mod megatron_pods;
 mod peers;
 mod profile;
 mod sample;

@@ -8,7 +8,7 @@ use vramguard::estimate::workload::{Checkpointing, Loss, Optimizer, Parallelism,
 use crate::support::{self, Row, models};
 use crate::training::{never_denied, rows, text, workload};
 
-const MEGATRON: &str = include_str!("../data/measured-megatron-ci.jsonl");
+pub(crate) const MEGATRON: &str = include_str!("../data/measured-megatron-ci.jsonl");
 
 /// Vocabulary of GPT-2's tokenizer, which the rows without another one use.
 const GPT2_VOCABULARY: u64 = 50257;
@@ -228,7 +228,7 @@ fn settings(row: &Value, model: &Model, parallelism: Parallelism, batch: u64) ->
             .collect(),
         eager_attention: unfused || without_deterministic_kernel(row),
         dropout: row["args"]["--hidden-dropout"].as_f64() != Some(0.0),
-        fused_kernels: true,
+        fused_kernels: Some(true),
         target_length: argument(row, "decoder-seq-length"),
         mtp_layers: argument(row, "mtp-num-layers"),
         ..Training::default()
@@ -239,17 +239,38 @@ fn sequence(row: &Value) -> Option<u64> {
     argument(row, "seq-length").or_else(|| argument(row, "encoder-seq-length"))
 }
 
+/// What a row's model is made of.
+pub(crate) fn kind(row: &Value) -> &'static str {
+    match (flag(row, "multi-latent-attention"), argument(row, "num-experts")) {
+        (true, _) => "latent attention",
+        (false, Some(_)) => "experts",
+        (false, None) if text(row, "test").starts_with("bert") => "encoder",
+        (false, None) if text(row, "test").starts_with("t5") => "encoder-decoder",
+        (false, None) if text(row, "test").starts_with("hybrid") => "hybrid",
+        (false, None) => "dense",
+    }
+}
+
+/// Ranks of a run, as said or assumed.
+pub(crate) fn megatron_world(row: &Value) -> Option<u64> {
+    let number = |name| argument(row, name).unwrap_or(1).max(1);
+    let ranks =
+        number("tensor-model-parallel-size") * number("pipeline-model-parallel-size") * number("context-parallel-size");
+    if flag(row, "use-distributed-optimizer") {
+        world(row, ranks * number("expert-model-parallel-size"))
+    } else {
+        row["world_size"].as_u64().or(Some(8))
+    }
+}
+
 fn megatron(row: &Value) -> Option<Row> {
     let number = |name| argument(row, name).unwrap_or(1).max(1);
     let tensor = number("tensor-model-parallel-size");
     let (pipeline, context) = (number("pipeline-model-parallel-size"), number("context-parallel-size"));
     let expert = number("expert-model-parallel-size");
     let model = megatron_model(row, tensor)?;
-    let distributed = flag(row, "use-distributed-optimizer");
     let batch = number("micro-batch-size");
-    let ranks = tensor * pipeline * context * if distributed { expert } else { 1 };
-    let data = if distributed { world(row, ranks)? } else { row["world_size"].as_u64().unwrap_or(8) }
-        / (tensor * pipeline * context);
+    let data = megatron_world(row)? / (tensor * pipeline * context);
     if data == 0 {
         return None;
     }
@@ -260,13 +281,7 @@ fn megatron(row: &Value) -> Option<Row> {
     // The runs log their last rank.
     let allocated = peaks.last()?.allocated;
     let measured = row["max_allocated_bytes"].as_f64()?;
-    let kind = match (flag(row, "multi-latent-attention"), argument(row, "num-experts")) {
-        (true, _) => "latent attention",
-        (false, Some(_)) => "experts",
-        (false, None) if text(row, "test").starts_with("bert") => "encoder",
-        (false, None) if text(row, "test").starts_with("t5") => "encoder-decoder",
-        (false, None) => "dense",
-    };
+    let kind = kind(row);
     let kind = if megatron_precision(row) == Precision::MixedBf16 {
         kind.to_owned()
     } else {
@@ -298,5 +313,5 @@ fn megatron_peaks_of_the_last_rank() {
     let rows = compared();
     let all = support::summarize(&rows);
     assert!(all.count > 300 && all.mape < 0.05 && all.coverage > 0.9, "{all:?}");
-    never_denied(&rows);
+    never_denied(rows);
 }

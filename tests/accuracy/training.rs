@@ -12,7 +12,7 @@ use vramguard::facts::catalog::Catalog;
 
 use crate::support::{self, Row, models};
 
-const MEASURED: &str = include_str!("../data/measured-training.jsonl");
+pub(crate) const MEASURED: &str = include_str!("../data/measured-training.jsonl");
 
 pub(crate) fn rows(text: &str) -> impl Iterator<Item = Value> + '_ {
     text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).unwrap())
@@ -154,14 +154,15 @@ fn bracketed(said: &str) -> Vec<String> {
     inner.split(['+', ',']).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// Samples shorter than the longest allowed: said so, or left at torchtune's default of no packing.
-fn unpacked(row: &Value) -> bool {
+/// Whether samples are of one length, where the row says so.
+fn fixed_lengths(row: &Value) -> Option<bool> {
     let notes = text(row, "notes");
-    notes.contains("short samples") || (text(row, "framework") == "torchtune" && !notes.contains("packed"))
+    let packed = notes.contains("packed") || notes.contains("packing");
+    if notes.contains("short samples") { Some(false) } else { packed.then_some(true) }
 }
 
 /// The workload of a row that says everything that memory depends on.
-fn declared(row: &Value) -> Option<Workload> {
+pub(crate) fn declared(row: &Value) -> Option<Workload> {
     let model = model(text(row, "model"))?;
     let (local, sequence) = (row["micro_batch_size"].as_u64()?, row["seq_len"].as_u64()?);
     let checkpointing = Some(checkpointing(row)?);
@@ -181,14 +182,14 @@ fn declared(row: &Value) -> Option<Workload> {
         eager_attention: text(row, "attention").starts_with("eager"),
         trainer: Some(text(row, "framework").to_ascii_lowercase()),
         cpu_offload: row.get("offload").is_some_and(|offload| !offload.is_null()),
-        fused_kernels: row["compile"].as_bool().unwrap_or(false),
+        fused_kernels: row["compile"].as_bool(),
         virtual_stages: text(row, "notes")
             .split("VPP=")
             .nth(1)
             .and_then(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()),
         recompute_modules: bracketed(text(row, "activation_checkpointing")),
         keep_gathered: text(row, "notes").contains("reshard_after_forward=never"),
-        fixed_lengths: unpacked(row).then_some(false),
+        fixed_lengths: fixed_lengths(row),
         ..Training::default()
     };
     let quantization = quantization(row);
@@ -227,14 +228,19 @@ fn allocated(estimate: &Estimate) -> Interval {
 }
 
 /// What the allocator surely needs: less than it takes where it keeps cached blocks.
-fn needed(estimate: &Estimate) -> Interval {
+pub(crate) fn needed(estimate: &Estimate) -> Interval {
     let outside = [TermName::Runtime, TermName::Comm];
     let terms = estimate.terms.iter().filter(|term| !outside.contains(&term.name));
     terms.map(|term| term.bytes).sum()
 }
 
+/// What the allocator holds.
+pub(crate) fn held(estimate: &Estimate) -> Interval {
+    estimate.per_gpu.reserved
+}
+
 fn compare(row: &Value) -> Option<Row> {
-    compare_with(row, |estimate| estimate.per_gpu.reserved)
+    compare_with(row, held)
 }
 
 /// The same with the bounds that a decision rests on.
@@ -243,20 +249,24 @@ fn decided(row: &Value) -> Option<Row> {
 }
 
 fn compare_with(row: &Value, reserved: fn(&Estimate) -> Interval) -> Option<Row> {
-    let workload = declared(row)?;
-    let estimate = training::estimate(&workload, &device()).unwrap();
+    let estimate = training::estimate(&declared(row)?, &device()).unwrap();
+    row_of(row, &estimate, reserved)
+}
+
+/// A row beside an estimate, by the counter that was read.
+pub(crate) fn row_of(row: &Value, estimate: &Estimate, reserved: fn(&Estimate) -> Interval) -> Option<Row> {
     let measured = &row["measured"];
     // torchtune's "peak memory" is its allocator's, not the device's.
-    let total = if text(row, "framework") == "torchtune" { allocated(&estimate) } else { estimate.per_gpu.required };
+    let total = if text(row, "framework") == "torchtune" { allocated(estimate) } else { estimate.per_gpu.required };
     let counters = [
-        ("peak_allocated_gib", allocated(&estimate)),
-        ("peak_active_gib", allocated(&estimate)),
-        ("peak_reserved_gib", reserved(&estimate)),
+        ("peak_allocated_gib", allocated(estimate)),
+        ("peak_active_gib", allocated(estimate)),
+        ("peak_reserved_gib", reserved(estimate)),
         ("total_gib", total),
     ];
     let (value, interval) =
         counters.into_iter().find_map(|(counter, interval)| Some((measured[counter].as_f64()?, interval)))?;
-    let odd = if contradicts(row, &estimate, value) { CONTRADICTORY } else { "" };
+    let odd = if contradicts(row, estimate, value) { CONTRADICTORY } else { "" };
     Some(Row {
         group: format!("{} {}{odd}", text(row, "framework"), text(row, "method")),
         name: text(row, "id").to_owned(),
@@ -339,10 +349,15 @@ fn compared(how: fn(&Value) -> Option<Row>) -> Vec<Row> {
 pub(crate) fn table() -> Vec<String> {
     let title = "training runs that declare batch, sequence, GPUs and checkpointing";
     let mut lines = support::lines(title, &compared(compare));
+    lines.push(simple_line());
+    lines
+}
+
+/// The simple rule's figures.
+pub(crate) fn simple_line() -> String {
     let rule = support::summarize(&compared(simple_rule));
     let (mape, median) = (100.0 * rule.mape, 100.0 * rule.median);
-    lines.push(format!("  {:<46} n {:>3}  MAPE {mape:>5.1}%  median {median:>5.1}%", "the simple rule", rule.count));
-    lines
+    format!("  {:<46} n {:>3}  MAPE {mape:>5.1}%  median {median:>5.1}%", "the simple rule", rule.count)
 }
 
 #[test]
@@ -352,20 +367,24 @@ fn measured_runs_with_declared_settings() {
     let (all, rule) = (support::summarize(&exact), support::summarize(&compared(simple_rule)));
     assert!(all.count > 50 && all.mape < 0.11 && all.mape < 0.2 * rule.mape, "{all:?} {rule:?}");
     assert!(all.median < 0.055 && all.coverage > 0.83, "{all:?}");
-    never_denied(&compared(decided));
+    never_denied(compared(decided));
     let titan = support::summarize(exact.iter().filter(|row| row.group.starts_with("torchtitan")));
     assert!(titan.median < 0.05, "{titan:?}");
 }
 
 /// What ran must not have been denied: a denial rests on the lower bound alone.
-pub(crate) fn never_denied(rows: &[Row]) {
-    let denied: Vec<&Row> =
-        rows.iter().filter(|row| row.measured < row.low && !row.group.ends_with(CONTRADICTORY)).collect();
+pub(crate) fn never_denied(rows: Vec<Row>) {
+    let denied = denied(rows);
     assert!(denied.is_empty(), "{denied:?}");
 }
 
+/// Runs that would have been denied, without those that contradict themselves.
+pub(crate) fn denied(rows: Vec<Row>) -> Vec<Row> {
+    rows.into_iter().filter(|row| row.measured < row.low && !row.group.ends_with(CONTRADICTORY)).collect()
+}
+
 /// Memory that the runtime sees on the GPU that a row names; the largest variant where several are meant.
-fn visible(gpu: &str) -> f64 {
+pub(crate) fn visible(gpu: &str) -> f64 {
     let sizes = [
         ("40GB", 39.4),
         ("H100 96", 95.0),

@@ -4,6 +4,7 @@ use super::plan::{AdapterPlan, Recompute, Scenario};
 use super::policy::Family;
 use super::trainers::Habits;
 use crate::estimate::Workload;
+use crate::estimate::model::{Model, TensorKind};
 use crate::estimate::workload::{Checkpointing, Loss, Parallelism, Precision, Sharding, Training};
 
 /// Allocator slack over what rests and what comes and goes, with samples of varying length: every parameter and state is
@@ -47,7 +48,8 @@ pub(super) const fn shifted_logits(habits: Habits, family: Family, scenario: Sce
 /// The loss as declared. A compiler can undo the recomputation of chunks, so that the dearest case has all of them.
 pub(super) fn loss(training: &Training, habits: Habits, scenario: Scenario) -> Loss {
     let declared = training.loss.unwrap_or(Loss::Default);
-    let undone = scenario == Scenario::High && training.fused_kernels && habits.recomputed_chunks;
+    let compiled = training.fused_kernels.unwrap_or(habits.compiles);
+    let undone = scenario == Scenario::High && compiled && habits.recomputed_chunks;
     if declared == Loss::Chunked && undone { Loss::Default } else { declared }
 }
 
@@ -60,7 +62,7 @@ pub(super) const fn cheapest_loss(training: &Training, habits: Habits, scenario:
 /// Whether the loss is compiled and works in place, as a compiled step may have it.
 pub(super) const fn compiled_loss(training: &Training, habits: Habits, scenario: Scenario) -> bool {
     let possible = habits.compiles && matches!(scenario, Scenario::Least);
-    scenario.frugal() && (training.fused_kernels || possible)
+    scenario.frugal() && (matches!(training.fused_kernels, Some(true)) || possible)
 }
 
 /// Whether FSDP keeps parameters gathered: as declared, and with a pipeline, whose micro-batches would gather again.
@@ -72,11 +74,15 @@ pub(super) fn resident(training: &Training, habits: Habits, parallelism: Paralle
 /// Share of the declared length that the longest sample of a batch has: the length is only a limit where samples are
 /// neither packed nor padded to it.
 pub(super) fn filled(training: &Training, habits: Habits, scenario: Scenario) -> f64 {
+    let least = scenario == Scenario::Least;
     match training.fixed_lengths {
+        Some(true) => 1.0,
         Some(false) => scenario.pick([0.2, 0.5, 1.0]),
-        None if !habits.fixed_lengths && scenario == Scenario::Least => 0.25,
-        None if !habits.fixed_lengths => scenario.pick([0.6, 1.0, 1.0]),
-        _ => 1.0,
+        None if habits.short_samples => scenario.pick([0.2, 0.5, 1.0]),
+        // Who trains is not known, or leaves the lengths to the data.
+        None if least && !(habits.fixed_lengths && habits.known_kernels) => 0.25,
+        None if habits.fixed_lengths => 1.0,
+        None => scenario.pick([0.6, 1.0, 1.0]),
     }
 }
 
@@ -91,13 +97,20 @@ pub(super) fn cached(habits: Habits, sequence: u64) -> f64 {
 /// How far what is reserved with cached blocks may lie from what is likely: the lengths of samples are not known.
 pub(super) const CACHE_SPREAD: (f64, f64) = (0.88, 1.15);
 
+/// The most over what is likely where the script is not known either.
+pub(super) const UNKNOWN_CACHE: f64 = 1.3;
+
 /// Whether gradients are reduced on a stream of their own, as FSDP does block by block: the allocator keeps its freed
 /// blocks apart. A compiled step that recomputes chunks of its loss is likely traced as one graph, on one stream.
 pub(super) fn reduces_apart(training: &Training, family: Family, habits: Habits, scenario: Scenario) -> bool {
     let chunked = training.loss == Some(Loss::Chunked) && habits.recomputed_chunks;
-    let traced = training.fused_kernels && chunked && scenario != Scenario::High;
+    let compiled = training.fused_kernels.unwrap_or(habits.compiles && scenario.frugal());
+    let traced = compiled && chunked && scenario != Scenario::High;
     family == Family::Fsdp && !training.optimizer_in_backward && !traced
 }
+
+/// What comes and goes halfway between PyTorch's own kernels and compiled ones.
+const HALF_COMPILED: f64 = 0.95;
 
 /// Error of the rules for what comes and goes, larger where kernels differ most.
 pub(super) fn error(training: &Training, adapters: Option<&AdapterPlan>, habits: Habits, scenario: Scenario) -> f64 {
@@ -111,7 +124,15 @@ pub(super) fn error(training: &Training, adapters: Option<&AdapterPlan>, habits:
     };
     // A denial allows for more than the error that was seen.
     let margin = if scenario == Scenario::Least { 0.92 } else { 1.0 };
-    margin * scenario.pick([low, 1.0, high])
+    // Half of the runs of trainers that own their models are compiled: the middle is likely where nothing is said.
+    let open = training.fused_kernels.is_none() && habits.compiles && habits.native_norms && !habits.megatron;
+    margin * scenario.pick([low, if open { HALF_COMPILED } else { 1.0 }, high])
+}
+
+/// What routing to experts may take over the rules: buffers of tokens in the experts' order differ by kernel.
+pub(super) fn routing(model: &Model, scenario: Scenario) -> f64 {
+    let routed = model.weights().any(|(_, tensor)| tensor.kind == TensorKind::Expert);
+    if routed { scenario.pick([1.0, 1.0, 1.08]) } else { 1.0 }
 }
 
 /// Tokens that the busiest of expert-parallel ranks gets over the average: a loss balances routers, and only roughly.
@@ -135,7 +156,7 @@ pub(super) const fn slack(training: &Training, family: Family, habits: Habits) -
     if habits.foreach {
         return STEPPED;
     }
-    match (training.expandable_segments, training.fused_kernels || habits.fixed_lengths, family) {
+    match (training.expandable_segments, matches!(training.fused_kernels, Some(true)) || habits.fixed_lengths, family) {
         (true, _, _) => EXPANDABLE,
         (false, _, Family::Megatron) => MEGATRON,
         (false, true, _) => STEADY,

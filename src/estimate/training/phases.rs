@@ -102,7 +102,7 @@ impl<'a> Footprint<'a> {
             hidden: model.hidden_size as f64,
             softcap: model.logit_softcap,
             held: plan.habits.held_logits,
-            eager: !plan.declared.fused_kernels,
+            eager: plan.declared.fused_kernels != Some(true),
             sharded: plan.tensor > 1.0,
             shifted_copy: plan.shifted_logits,
             in_place: plan.family == Family::Megatron || plan.habits.megatron || plan.compiled_loss,

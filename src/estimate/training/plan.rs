@@ -8,7 +8,7 @@ use crate::estimate::{EstimateError, Workload};
 
 use super::assumed::{
     assumed_sharding, cached, cheapest_loss, cheapest_precision, compiled_loss, draft_layers, error, filled, foreach,
-    imbalance, loss, recompute, reduces_apart, resident, sequence_parallel, shifted_logits, slack, targets,
+    imbalance, loss, recompute, reduces_apart, resident, routing, sequence_parallel, shifted_logits, slack, targets,
 };
 use super::lora::Targets;
 use super::phases::Load;
@@ -182,7 +182,7 @@ impl Plan {
             hint: "training memory grows with the sequence length: add `contextLength` (tokens per sample)".to_owned(),
         })?;
         let sharding = sharding(workload, scenario);
-        let habits = Habits::of(training);
+        let habits = habits(workload, model, scenario);
         let family = Family::of(sharding, habits.megatron);
         let precision = training.precision.unwrap_or(Precision::MixedBf16);
         let cheapest = cheapest_precision(training.precision, family);
@@ -231,7 +231,7 @@ impl Plan {
             shifted_logits: shifted_logits(habits, family, scenario),
             habits,
             workspace: scenario.pick(WORKSPACE) * MIB,
-            error: error(training, adapters.as_ref(), habits, scenario),
+            error: error(training, adapters.as_ref(), habits, scenario) * routing(model, scenario),
             cached: cached(habits, sequence),
             adapters,
         })
@@ -300,6 +300,13 @@ impl Division {
     }
 }
 
+/// The trainer's habits; in the dearest case what it may do, which with a quantized base is not known of any.
+fn habits(workload: &Workload, model: &Model, scenario: Scenario) -> Habits {
+    let training = &workload.training;
+    let quantized = training.lora.as_ref().is_some_and(|lora| quantized_base(workload, model, lora));
+    Habits::of(training).at_worst(scenario == Scenario::High && !quantized)
+}
+
 /// How states are divided; what was not declared may not be divided at all.
 fn sharding(workload: &Workload, scenario: Scenario) -> Sharding {
     match (workload.training.sharding, assumed_sharding(workload)) {
@@ -343,7 +350,7 @@ fn kernels(
     };
     // Collectives between tensor-parallel ranks cut compiled layers into pieces that fuse little.
     let cut = workload.parallelism.tensor > 1 && family == Family::Fsdp && !scenario.frugal();
-    let fused = (workload.training.fused_kernels && !cut) || habit;
+    let fused = (workload.training.fused_kernels == Some(true) && !cut) || habit;
     let frozen = workload.training.lora.as_ref().and_then(|lora| adapters.map(|plan| plan.targets.adapters(lora)));
     let quantized = adapters.is_some_and(|plan| plan.quantized.is_some());
     Kernels {
@@ -377,7 +384,8 @@ impl AdapterPlan {
                 policy.weight.max(2.0)
             },
             quantized: quantized_base(workload, model, lora).then(|| quantized_width(workload, double)),
-            upcast: !workload.quantization.as_ref().is_some_and(is_prequantized),
+            // Old versions of PEFT upcast what is left of prequantized checkpoints too.
+            upcast: scenario == Scenario::High || !workload.quantization.as_ref().is_some_and(is_prequantized),
             saved: lora.modules_to_save.clone(),
         }
     }

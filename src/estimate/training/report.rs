@@ -1,7 +1,7 @@
 //! From the peaks of three scenarios to terms, intervals and sentences.
 
 use super::Peak;
-use super::assumed::{CACHE_SPREAD, assumed_sharding};
+use super::assumed::{CACHE_SPREAD, UNKNOWN_CACHE, assumed_sharding};
 use super::phases::{Load, Phase};
 use super::plan::{Recompute, UNKNOWN_ACTIVATION_BYTES};
 use super::policy::Family;
@@ -86,7 +86,10 @@ fn runtime_formula(workload: &Workload) -> String {
 
 /// What the allocator takes from the device: what it needs, and blocks that it keeps as long as there is room.
 fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
-    let kept = Bytes::from_f64(peaks.low.load.total() + peaks.low.footprint.fragmentation(true));
+    // Whether gradients have a stream of their own is the trainer's.
+    let plan = peaks.low.footprint.plan;
+    let streams = plan.habits.known_kernels && (plan.declared.fused_kernels.is_some() || !plan.habits.compiles);
+    let kept = Bytes::from_f64(peaks.low.load.total() + peaks.low.footprint.fragmentation(streams));
     let least = needed.low.max(kept).min(needed.likely);
     if peaks.likely.footprint.plan.cached <= 0.0 {
         return Interval::new(least, needed.likely, needed.high);
@@ -97,6 +100,11 @@ fn reserved(peaks: &Peaks<'_>, needed: Interval, visible: Bytes) -> Interval {
     };
     let likely = cached(1.0, needed.likely);
     let (low, high) = CACHE_SPREAD;
+    if !peaks.likely.footprint.plan.habits.known_kernels {
+        // An unknown script's samples may as well be of one length, which leaves no blocks.
+        let likely = cached(1.0, needed.likely);
+        return Interval::new(least, likely, cached(UNKNOWN_CACHE, needed.high.max(likely)));
+    }
     // No more than is likely, however dear the settings that were not declared.
     Interval::new(cached(low, least).min(likely), likely, cached(high, needed.high.min(likely.scale(high))))
 }

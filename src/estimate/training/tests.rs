@@ -359,7 +359,7 @@ fn a_denial_does_not_rest_on_an_option_that_nobody_ruled_out() {
     workload.training.checkpointing = Some(Checkpointing::Selective);
     workload.training.loss = Some(Loss::Default);
     let eager = run(&workload).per_gpu;
-    workload.training.fused_kernels = true;
+    workload.training.fused_kernels = Some(true);
     let compiled = run(&workload).per_gpu;
     assert!(eager.required.low <= compiled.required.low + Bytes(16), "it may be compiled");
     assert!(eager.reserved.low > compiled.reserved.low, "as declared");

@@ -1,6 +1,6 @@
 //! Habits of trainers that no setting tells, by trainer. Data: a row a trainer, the first matching prefix counts.
 
-use crate::estimate::workload::{Sharding, Training};
+use crate::estimate::workload::{Precision, Sharding, Training};
 
 /// What a trainer does where the user has no say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,8 @@ pub(in crate::estimate) struct Habits {
     pub(super) untied_head: [bool; 3],
     /// Samples are packed or cut to one length, so that every step allocates the same sizes.
     pub(super) fixed_lengths: bool,
+    /// Samples are neither packed nor padded to the longest, unless that is asked for.
+    pub(super) short_samples: bool,
     /// The training loop holds the logits while the loss, outside of the model, makes its copies.
     pub(super) held_logits: bool,
     /// Megatron's own buffers and kernels, also where its distributed optimizer is not used.
@@ -32,6 +34,8 @@ pub(in crate::estimate) struct Habits {
     pub(in crate::estimate) cached: f64,
     /// FSDP reduces gradients and frees parameters only at the end of every step.
     pub(super) gathers_whole: bool,
+    /// It may do so: the dearest case.
+    pub(super) may_gather: bool,
     /// Quantized products keep their inputs for backward.
     pub(super) keeps_quantized_inputs: bool,
     /// Which kernels run is known: fused ones where they are declared (in Megatron always), else PyTorch's own.
@@ -51,6 +55,7 @@ const TRANSFORMERS: Habits = Habits {
     native_norms: false,
     held_logits: false,
     fixed_lengths: false,
+    short_samples: false,
     defers_reduction: true,
     untied_head: [false; 3],
     megatron: false,
@@ -59,6 +64,7 @@ const TRANSFORMERS: Habits = Habits {
     shifted_logits: false,
     cached: 0.0,
     gathers_whole: false,
+    may_gather: false,
     keeps_quantized_inputs: false,
     known_kernels: false,
     known_loss: false,
@@ -72,6 +78,7 @@ const NATIVE: Habits = Habits {
     native_norms: true,
     held_logits: true,
     fixed_lengths: true,
+    short_samples: false,
     defers_reduction: false,
     untied_head: [false; 3],
     megatron: false,
@@ -80,6 +87,7 @@ const NATIVE: Habits = Habits {
     shifted_logits: false,
     cached: 0.0,
     gathers_whole: false,
+    may_gather: false,
     keeps_quantized_inputs: false,
     known_kernels: true,
     known_loss: false,
@@ -92,8 +100,10 @@ const NATIVE: Habits = Habits {
 pub(in crate::estimate) const SWIFT: Habits =
     Habits { foreach: true, shifted_logits: true, cached: 1.4, known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
-/// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states.
+/// Measured over four GPUs: five bytes a parameter, which is whole parameters and gradients and divided states. Samples
+/// are padded to the longest of their batch.
 const LITGPT: Habits = Habits {
+    fixed_lengths: false,
     untied_head: [true; 3],
     defers_reduction: true,
     gathers_whole: true,
@@ -107,12 +117,17 @@ const MEGATRON: Habits = Habits { recomputed_chunks: true, megatron: true, known
 const TITAN: Habits =
     Habits { recomputed_chunks: true, untied_head: [false, true, true], compiles: true, cuts_batches: true, ..NATIVE };
 
+const TUNE: Habits = Habits { fixed_lengths: false, compiles: true, cuts_batches: true, ..NATIVE };
+
+/// A script of one's own: blocks are cached as swift's are, over a loss without the copies.
+const SCRIPT: Habits = Habits { cached: 2.4, ..TRANSFORMERS };
+
 /// Scripts around transformers' trainer: fused kernels and losses are options, off by default.
 const SCRIPTED: Habits = Habits { known_kernels: true, known_loss: true, ..TRANSFORMERS };
 
 const TRAINERS: &[(&str, Habits)] = &[
     ("torchtitan", TITAN),
-    ("torchtune", Habits { fixed_lengths: false, compiles: true, ..NATIVE }),
+    ("torchtune", Habits { short_samples: true, cuts_batches: false, ..TUNE }),
     ("litgpt", LITGPT),
     ("megatron-swift", Habits { fixed_lengths: false, ..MEGATRON }),
     ("megatron", MEGATRON),
@@ -140,6 +155,11 @@ const TRAINERS: &[(&str, Habits)] = &[
 ];
 
 impl Habits {
+    /// In the dearest case, what it may do it does.
+    pub(super) const fn at_worst(self, dearest: bool) -> Self {
+        if self.may_gather && dearest { Self { gathers_whole: true, defers_reduction: true, ..self } } else { self }
+    }
+
     /// The habits of the trainer that was named, or that settings suggest.
     pub(super) fn of(training: &Training) -> Self {
         let Some(trainer) = training.trainer.as_deref() else { return Self::suggested(training) };
@@ -149,13 +169,18 @@ impl Habits {
 }
 
 impl Habits {
-    /// Megatron's optimizer is Megatron's; whole models are sharded by FSDP in trainers that own them, which alone join
-    /// it with pipelines; all else is done with transformers.
+    /// Megatron's optimizer is Megatron's. FSDP over whole models is done by trainers that own them: over fp32 shards, as
+    /// for pretraining, or all in 16 bit, as for fine-tuning. All else is done with transformers.
     fn suggested(training: &Training) -> Self {
+        let pure = training.precision == Some(Precision::Bf16);
         let suggested = match training.sharding {
             Some(Sharding::Megatron) => MEGATRON,
-            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => Self { cuts_batches: true, ..NATIVE },
-            _ => TRANSFORMERS,
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() && pure => {
+                Self { may_gather: true, untied_head: [false, false, true], ..TUNE }
+            }
+            Some(Sharding::Fsdp | Sharding::Hsdp) if training.lora.is_none() => TITAN,
+            Some(Sharding::Fsdp | Sharding::Hsdp) => Self { may_gather: pure, cached: SWIFT.cached, ..SCRIPT },
+            _ => SCRIPT,
         };
         Self { known_kernels: false, known_loss: false, compiles: true, ..suggested }
     }
@@ -178,8 +203,8 @@ mod tests {
 
     #[test]
     fn an_unnamed_trainer_is_what_the_sharding_suggests() {
-        assert_eq!(habits(None, None), TRANSFORMERS);
-        assert_eq!(habits(None, Some(Sharding::Zero3)), TRANSFORMERS);
+        assert!(!habits(None, None).root_apart);
+        assert!(!habits(None, Some(Sharding::Zero3)).root_apart);
         assert!(habits(None, Some(Sharding::Megatron)).megatron);
         assert!(habits(None, Some(Sharding::Fsdp)).root_apart);
         assert!(!habits(None, Some(Sharding::Fsdp)).known_kernels, "suggested is not known");

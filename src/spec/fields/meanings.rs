@@ -63,7 +63,11 @@ pub(super) const MEANINGS: &[Meaning] = &[
     ("training.loss", "how logits and cross-entropy are computed", "fused"),
     ("training.gradientAccumulation", "micro-batches accumulated before a step", "8"),
     ("training.microBatches", "micro-batches of a step that a pipeline has in flight", "8"),
-    ("training.trainer", "the trainer, only shown", "torchtune"),
+    (
+        "training.trainer",
+        "the trainer, by whose habits the estimate goes; without it, by what the settings suggest",
+        "torchtune",
+    ),
     ("training.cpuOffload", "parameters and optimizer states live on the host", "true"),
     ("training.expandableSegments", "the allocator grows its segments and fragments less", "true"),
     ("training.referenceModels", "extra frozen copies of the model (DPO, GRPO)", "1"),

@@ -20,6 +20,7 @@ pub(crate) const QUANTIZATIONS: &[&str] = &[
     "compressed-tensors",
     "awq_marlin",
     "gptq_marlin",
+    "gptq-int8",
     "marlin",
     "modelopt",
     "modelopt_fp4",

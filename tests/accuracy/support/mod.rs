@@ -79,7 +79,8 @@ pub fn lines(title: &str, rows: &[Row]) -> Vec<String> {
     lines
 }
 
-fn line(name: &str, s: Summary) -> String {
+/// One line of figures.
+pub fn line(name: &str, s: Summary) -> String {
     format!(
         "  {name:<46} n {:>3}  MAPE {:>5.1}%  median {:>5.1}%  worst {:>+6.1}%  inside {:>3.0}%  width {:>3.0}%",
         s.count,

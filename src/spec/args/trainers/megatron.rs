@@ -1,7 +1,7 @@
 //! Megatron-LM: `pretrain_*.py` and what takes its flags.
 
 use super::launch::{COUNTS, data_parallel};
-use super::{megatron_model, megatron_stages};
+use super::{megatron_model, megatron_others, megatron_stages};
 use crate::spec::args::table::{Effect, Flag, Program, Reader, flag, tables};
 
 /// Flags that are not about the model's shape.
@@ -9,7 +9,8 @@ pub(super) const TRAINING: &[Flag] = &[
     flag(&["--yaml-cfg"], Effect::Config),
     flag(&["--micro-batch-size"], Effect::Set("batchSize")),
     flag(&["--global-batch-size"], Effect::KeepAny),
-    flag(&["--seq-length", "--decoder-seq-length"], Effect::Set("contextLength")),
+    flag(&["--seq-length", "--encoder-seq-length"], Effect::Set("contextLength")),
+    flag(&["--decoder-seq-length"], Effect::Keep),
     flag(&["--tensor-model-parallel-size"], Effect::Set("parallelism.tensor")),
     flag(&["--pipeline-model-parallel-size"], Effect::Set("parallelism.pipeline")),
     flag(&["--context-parallel-size"], Effect::Set("parallelism.context")),
@@ -59,7 +60,7 @@ pub(in crate::spec::args) const MEGATRON: Program = Program {
     trains: true,
     starts: &[&["pretrain_*.py"]],
     positional: None,
-    flags: tables!(TRAINING, megatron_model::SHAPE, COUNTS),
+    flags: tables!(TRAINING, megatron_model::SHAPE, megatron_others::OTHERS, COUNTS),
     wraps: None,
     switches: &[
         "--overlap-grad-reduce",
@@ -93,6 +94,10 @@ pub(super) fn settings(reader: &mut Reader<'_>, swift: bool) {
     checkpointing(reader);
     megatron_stages::read(reader);
     deferral(reader);
+    if let Some(targets) = reader.number("--decoder-seq-length") {
+        reader.usually("contextLength", targets);
+        reader.put("training.targetLength", targets);
+    }
     if reader.kept.contains_key("--sequence-parallel") {
         let on = reader.on("--sequence-parallel");
         reader.put("training.sequenceParallel", on);

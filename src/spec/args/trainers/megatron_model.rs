@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::megatron_others;
 use crate::spec::args::table::{Effect, Flag, Reader, flag};
 
 /// Flags about the model's shape.
@@ -36,16 +37,20 @@ pub(super) const SHAPE: &[Flag] = &[
     flag(&["--qk-pos-emb-head-dim"], Effect::Keep),
     flag(&["--v-head-dim"], Effect::Keep),
     flag(&["--mtp-num-layers"], Effect::Keep),
-    flag(&["--hybrid-override-pattern", "--hybrid-layer-pattern"], Effect::Keep),
-    flag(&["--encoder-num-layers", "--img-h"], Effect::Keep),
+    flag(&["--img-h"], Effect::Keep),
     flag(&["--perform-rl-step"], Effect::KeepBool),
 ];
 
 /// Tokenizers whose size their type tells.
-const VOCABULARIES: &[(&str, u64)] = &[("GPT2BPETokenizer", 50_257), ("Llama2Tokenizer", 32_000)];
+const VOCABULARIES: &[(&str, u64)] = &[
+    ("GPT2BPETokenizer", 50_257),
+    ("Llama2Tokenizer", 32_000),
+    ("BertWordPieceLowerCase", 30_522),
+    ("BertWordPieceCase", 28_996),
+];
 
 /// What no decoder has that is described here.
-const FOREIGN: &[&str] = &["--hybrid-override-pattern", "--encoder-num-layers", "--perform-rl-step"];
+const FOREIGN: &[&str] = &["--img-h", "--perform-rl-step"];
 
 /// Longest list of layers.
 const MAX_LAYERS: u64 = 10_000;
@@ -53,11 +58,14 @@ const MAX_LAYERS: u64 = 10_000;
 /// Sets the model's config, where nothing names the model.
 pub(super) fn shape(reader: &mut Reader<'_>) {
     let named = ["model", "config", "profile", "parameters"].iter().any(|path| !reader.draft.is_free(path));
-    if named || !reader.kept.contains_key("--num-layers") {
+    let other = megatron_others::are_meant(reader);
+    if named || !(other || reader.kept.contains_key("--num-layers")) {
         return;
     }
     let config = if FOREIGN.iter().any(|name| reader.kept.contains_key(name)) {
         Err("the architecture is not one that its flags describe")
+    } else if other {
+        megatron_others::config(reader)
     } else if reader.on("--multi-latent-attention") {
         latent(reader)
     } else {
@@ -70,21 +78,22 @@ pub(super) fn shape(reader: &mut Reader<'_>) {
 }
 
 /// Rows of the embedding: padded to what the tensor-parallel ranks divide.
-fn vocabulary(reader: &Reader<'_>) -> Result<u64, &'static str> {
+pub(super) fn vocabulary(reader: &Reader<'_>) -> Result<u64, &'static str> {
     let by_type =
         || VOCABULARIES.iter().find(|(name, _)| reader.text("--tokenizer-type") == Some(*name)).map(|(_, n)| *n);
     let usual = || reader.text("--tokenizer-type").is_none().then_some(50_257);
     let rows = reader.number("--vocab-size").or_else(by_type).or_else(usual);
     let rows = rows.ok_or("the tokenizer's vocabulary is not told: add --vocab-size")?;
+    let rows = rows.saturating_add(reader.number("--vocab-extra-ids").unwrap_or(0));
     let divisor = reader.number("--make-vocab-size-divisible-by").unwrap_or(128);
     let divisor = divisor.checked_mul(reader.draft.out.parallelism.tensor).filter(|divisor| *divisor > 0);
     divisor.and_then(|divisor| rows.checked_next_multiple_of(divisor)).ok_or("the vocabulary cannot be read")
 }
 
-/// What both kinds share.
-fn common(reader: &Reader<'_>) -> Result<Map<String, Value>, &'static str> {
+/// What decoders of any kind share.
+pub(super) fn common(reader: &Reader<'_>, layers: u64) -> Result<Map<String, Value>, &'static str> {
     let need = |name: &str| reader.number(name).filter(|n| *n > 0).ok_or("the model's shape cannot be read");
-    let (layers, hidden, heads) = (need("--num-layers")?, need("--hidden-size")?, need("--num-attention-heads")?);
+    let (hidden, heads) = (need("--hidden-size")?, need("--num-attention-heads")?);
     let gated = reader.on("--swiglu");
     // Four times the width, or two thirds of that with a gate, in multiples of 64.
     let usual = if gated { hidden.saturating_mul(8) / 3 / 64 * 64 } else { hidden.saturating_mul(4) };
@@ -116,8 +125,12 @@ fn common(reader: &Reader<'_>) -> Result<Map<String, Value>, &'static str> {
     }
 }
 
+fn layers(reader: &Reader<'_>) -> Result<u64, &'static str> {
+    reader.number("--num-layers").filter(|layers| *layers > 0).ok_or("the model's shape cannot be read")
+}
+
 fn plain(reader: &Reader<'_>) -> Result<Value, &'static str> {
-    let mut config = common(reader)?;
+    let mut config = common(reader, layers(reader)?)?;
     let positions = reader.text("--position-embedding-type").unwrap_or("learned_absolute");
     let rope = positions != "learned_absolute" || reader.on("--use-rotary-position-embeddings");
     let kind = match (reader.on("--swiglu"), rope) {
@@ -148,7 +161,7 @@ fn plain(reader: &Reader<'_>) -> Result<Value, &'static str> {
 
 /// Latent attention is described as in DeepSeek's config.
 fn latent(reader: &Reader<'_>) -> Result<Value, &'static str> {
-    let mut config = common(reader)?;
+    let mut config = common(reader, layers(reader)?)?;
     let number = |name: &str, usual: u64| Value::from(reader.number(name).unwrap_or(usual));
     let heads = number("--num-attention-heads", 1);
     let routed = reader.number("--moe-ffn-hidden-size").unwrap_or(1).max(1);

@@ -9,6 +9,7 @@ mod litgpt;
 mod llama_factory;
 mod megatron;
 mod megatron_model;
+mod megatron_others;
 mod megatron_stages;
 mod nemo;
 mod swift;

@@ -93,7 +93,8 @@ fn mixtures_and_latent_attention() {
 #[test]
 fn what_its_flags_do_not_describe_is_said() {
     for (flags, field) in [
-        ("--hybrid-override-pattern M-M-", "model"),
+        ("--hybrid-override-pattern /*E", "model"),
+        ("--perform-rl-step", "model"),
         ("--tokenizer-type HuggingFaceTokenizer --tokenizer-model org/m", "model"),
         ("--use-precision-aware-optimizer --exp-avg-dtype fp8", "training.optimizer"),
         ("--optimizer lion", "training.optimizer"),
@@ -126,4 +127,37 @@ fn nemos_overrides() {
     assert_eq!((found.training.micro_batches, found.training.sharding), (Some(16), Some(Sharding::Megatron)));
     assert!(found.training.cpu_offload && found.unknown_fields.contains("arguments"));
     assert!(found.unread[0].contains("llama3_8b_pretrain_config"), "{:?}", found.unread);
+}
+
+#[test]
+fn an_encoder_with_a_decoder() {
+    let found = script(
+        "torchrun --nproc_per_node 8 pretrain_t5.py --encoder-num-layers 12 --decoder-num-layers 6 --hidden-size 768 \
+         --num-attention-heads 12 --kv-channels 64 --ffn-hidden-size 3072 --encoder-seq-length 512 \
+         --decoder-seq-length 128 --max-position-embeddings 512 --micro-batch-size 4 --vocab-extra-ids 100 \
+         --tokenizer-type BertWordPieceCase --bf16",
+        8,
+    );
+    sure(&found);
+    assert_eq!((found.context_length, found.training.target_length), (Some(512), Some(128)));
+    // Four attention matrices, twice in a decoder's layer, and two of the feed-forward block; 29,184 padded rows.
+    let (hidden, wide) = (768_u64, 3072_u64);
+    let matrices = (12 + 2 * 6) * 4 * hidden * hidden + 18 * 2 * hidden * wide + 29_184 * hidden;
+    let rest = parameters(&found).checked_sub(matrices).unwrap();
+    assert!(rest < matrices / 500, "norms and relative positions: {rest}");
+}
+
+#[test]
+fn a_hybrid_of_its_pattern() {
+    let found = script(
+        "torchrun --nproc_per_node 8 pretrain_hybrid.py --hybrid-layer-pattern 'M-M*|M-/*E/*E' --hidden-size 1024 \
+         --num-attention-heads 16 --group-query-attention --num-query-groups 8 --micro-batch-size 4 \
+         --seq-length 1024 --max-position-embeddings 1024 --bf16",
+        8,
+    );
+    let Some(ModelReference::Config(config)) = &found.model else { panic!("{found:#?}") };
+    let model = hf_config::read("hybrid", config).unwrap();
+    assert_eq!(model.layer_count(), 6, "a layer a letter, without those that predict further tokens");
+    // Megatron's defaults: twice the width in heads of 64.
+    assert_eq!(config["mamba_num_heads"], 32);
 }

@@ -48,7 +48,7 @@ fn torchtune_with_a_config_of_ones_own() {
     assert_eq!((model(&found), found.context_length), ("Qwen/Qwen2.5-7B", Some(8192)));
     let training = &found.training;
     assert_eq!(training.optimizer, Some(Optimizer::PagedAdamW8bit));
-    assert!(training.activation_offload && training.fused_kernels && training.cpu_offload);
+    assert!(training.activation_offload && training.fused_kernels == Some(true) && training.cpu_offload);
     assert_eq!(training.lora.as_ref().unwrap().targets, ["q_proj", "v_proj"]);
 }
 
@@ -73,7 +73,7 @@ fn torchtitans_toml() {
     let training = &found.training;
     assert_eq!((training.sharding, training.precision), (Some(Sharding::Fsdp), Some(Precision::Fp8)));
     assert_eq!(training.checkpointing, Some(Checkpointing::Selective));
-    assert!(training.keep_gathered && training.optimizer_in_backward && training.fused_kernels);
+    assert!(training.keep_gathered && training.optimizer_in_backward && training.fused_kernels == Some(true));
 }
 
 #[test]
