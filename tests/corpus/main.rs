@@ -3,7 +3,11 @@
 //! `expected.txt` has a line for every container that asks for GPUs: what runs it, or what is missing. `UPDATE=1` rewrites it;
 //! a line is right if it says what the manifest says, so every changed one is held against its manifest.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise and shows its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise and shows its figures"
+)]
 
 mod read;
 mod speed;
@@ -12,6 +16,8 @@ use std::collections::BTreeSet;
 
 /// The least share of manifests that are read without an annotation.
 const LEAST_READ: f64 = 0.95;
+/// Programs that are known not to be read: they have to say so, and do not count.
+const BEYOND: &str = "beyond.yaml";
 /// The fewest manifests in the corpus.
 const LEAST_MANIFESTS: usize = 150;
 
@@ -32,12 +38,21 @@ fn every_manifest_is_read_as_expected() {
 
 #[test]
 fn nearly_all_are_read_without_an_annotation() {
-    let lines = read::corpus();
+    let lines: Vec<_> = read::corpus().into_iter().filter(|line| !line.manifest.starts_with(BEYOND)).collect();
     let manifests: BTreeSet<&str> = lines.iter().map(|line| line.manifest.as_str()).collect();
-    let missed: BTreeSet<&str> =
-        lines.iter().filter(|line| line.missing.is_some()).map(|line| line.manifest.as_str()).collect();
-    let share = 1.0 - missed.len() as f64 / manifests.len() as f64;
-    println!("{} of {} manifests are read: {:.1} %", manifests.len() - missed.len(), manifests.len(), 100.0 * share);
+    let all_but = |flaw: fn(&read::Line) -> bool| {
+        let missed: BTreeSet<&str> =
+            lines.iter().filter(|line| flaw(line)).map(|line| line.manifest.as_str()).collect();
+        (1.0 - missed.len() as f64 / manifests.len() as f64, missed)
+    };
+    let (share, missed) = all_but(|line| !line.estimated);
+    let (whole, _) = all_but(|line| line.missing.is_some());
+    println!(
+        "of {} manifests {:.1} % are estimated, {:.1} % without an open question",
+        manifests.len(),
+        100.0 * share,
+        100.0 * whole
+    );
     assert!(manifests.len() >= LEAST_MANIFESTS, "{} manifests", manifests.len());
     assert!(share >= LEAST_READ, "{share:.3}: {missed:#?}");
 }

@@ -25,14 +25,18 @@ pub(crate) struct Line {
     place: String,
     /// What runs, where it is known.
     runs: String,
-    /// Why there is no estimate, or one that rests on a guess.
+    /// Model and program are known, and what they need was estimated.
+    pub(crate) estimated: bool,
+    /// Why there is no estimate, or what it leaves open.
     pub(crate) missing: Option<String>,
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.manifest, self.place, self.runs)?;
-        self.missing.as_ref().map_or(Ok(()), |missing| write!(f, " MISSING {missing}"))
+        self.missing
+            .as_ref()
+            .map_or(Ok(()), |missing| write!(f, " {} {missing}", if self.estimated { "OPEN" } else { "MISSING" }))
     }
 }
 
@@ -80,13 +84,8 @@ pub(crate) fn read(file: &str, text: &str) -> Vec<Line> {
 }
 
 fn line(manifest: String, place: String, declared: &Declaration, environment: &Environment<'_>) -> Line {
-    let report = evaluate::evaluate_declaration(
-        declared,
-        &Source::default(),
-        &PolicyInput::default(),
-        None,
-        environment,
-    );
+    let report =
+        evaluate::evaluate_declaration(declared, &Source::default(), &PolicyInput::default(), None, environment);
     let runs = report.workload.as_ref().map_or_else(String::new, |workload| {
         let split = workload.parallelism;
         let degrees = [
@@ -108,6 +107,10 @@ fn line(manifest: String, place: String, declared: &Declaration, environment: &E
         words.extend(workload.context_length.map(|tokens| format!("{tokens} tokens")));
         words.extend(workload.batch_size.map(|batch| format!("batch {batch}")));
         words.extend(workload.quantization.clone());
+        if workload.task == Task::Training {
+            words.extend(declared.training.lora.as_ref().map(|lora| format!("{} {}", "lora", lora.rank)));
+            words.extend(declared.training.sharding.map(|sharding| format!("{sharding:?}").to_lowercase()));
+        }
         words.join(" ")
     });
     let unknown: Vec<&str> = declared.unknown_fields.iter().copied().collect();
@@ -119,5 +122,6 @@ fn line(manifest: String, place: String, declared: &Declaration, environment: &E
     } else {
         Some(format!("{}: {}", unknown.join(", "), declared.unread.join("; ")))
     };
-    Line { manifest, place, runs, missing }
+    let estimated = report.verdict == Verdict::UnknownCapacity;
+    Line { manifest, place, runs, estimated, missing }
 }
