@@ -79,10 +79,13 @@ fn is_exact(declaration: &Declaration, model: &ModelFacts, catalog: &Catalog) ->
 
 fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Problem> {
     match &declaration.model {
-        None => Err(problem(
-            Verdict::UnknownModel,
-            "no model is named; add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape",
-        )),
+        None => {
+            // Of a program that is not known here nothing is read: it may well name its model.
+            let known = declaration.engine_named || declaration.task.is_some();
+            let why = if known { "no model is named" } else { "the command is not one whose model can be read here" };
+            let add = "add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape";
+            Err(problem(Verdict::UnknownModel, format!("{why}; {add}")))
+        }
         Some(ModelReference::Name(name)) => {
             catalog.find(name).map(ModelFacts::Known).map_err(|error| problem(Verdict::UnknownModel, error.to_string()))
         }

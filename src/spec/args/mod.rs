@@ -148,11 +148,21 @@ fn recognise(container: &Container, env: &Env, around: &Surroundings<'_>, draft:
     } else if let Some((program, rule)) = holder {
         by_image(container, (program, rule), &image, &commands, scene(env), draft);
     } else if draft.out.gpus.is_some() && !draft.out.engine_named && draft.is_free("task") {
-        let command = container.command.first().map_or_else(|| shown(&container.image), |word| shown(word));
         draft.out.unread.push(format!(
-            "`{command}` is no engine or trainer that is known here: describe the workload in annotations"
+            "`{}` is no engine or trainer that is known here: describe the workload in annotations",
+            beginning(container)
         ));
     }
+}
+
+/// The command up to its first flag, of which the rest may be secret; the image where it has none.
+fn beginning(container: &Container) -> String {
+    if container.command.is_empty() {
+        return shown(&container.image);
+    }
+    let words = container.command.iter().chain(&container.args);
+    let plain: Vec<&str> = words.take_while(|word| !word.starts_with('-')).take(3).map(String::as_str).collect();
+    shown(&plain.join(" "))
 }
 
 /// The image holds a program that no command names: either the image's entry point runs it, or a script does.
