@@ -66,6 +66,7 @@ pub(super) const NIM: Program = Program {
             let value = Value::from(format!("{organization}/{model}"));
             reader.default("model", &value);
         }
+        "NIM".clone_into(&mut reader.location);
         for path in ["quantization", "parallelism.tensor"] {
             if reader.draft.is_free(path) {
                 reader.unknown(path, "the container chooses a profile for its GPUs");

@@ -28,6 +28,9 @@ fn nim_names_its_model_and_hides_its_profile() {
     assert_eq!((model(&found), found.context_length), (Some("meta/llama-3.1-8b-instruct"), Some(4096)));
     assert_eq!((found.engine.max_num_seqs, found.engine.enforce_eager), (Some(32), true));
     assert!(["quantization", "parallelism.tensor"].iter().all(|path| found.unknown_fields.contains(path)));
+    let says =
+        "NIM: the container chooses a profile for its GPUs; say it in the annotation `vramguard.io/tensor-parallel`";
+    assert!(found.unread.iter().any(|text| text == says), "{:?}", found.unread);
     let told =
         with("nvcr.io/nim/meta/x:2.0", "[]", &[("NIM_MODEL_PATH", "hf://org/m"), ("NIM_TENSOR_PARALLEL_SIZE", "2")]);
     assert_eq!((model(&told), told.parallelism.tensor), (Some("org/m"), 2));
