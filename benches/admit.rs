@@ -121,6 +121,8 @@ fn stages(review: &[u8], app: &App) {
     let (snapshot, policy) = (app.cluster.snapshot(), app.policy.current());
     let environment = Environment {
         catalog: Catalog::embedded(),
+        profiles: &snapshot.profiles,
+        source: None,
         inventory: snapshot.known_inventory(),
         policy: &policy,
         config_maps: None,

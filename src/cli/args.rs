@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Format;
 #[cfg(feature = "webhook")]
 use super::serve;
-use super::{catalogues, check, completions, estimate, explain, plot};
+use super::{catalogues, check, completions, estimate, explain, models, plot};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -46,8 +46,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         chart: plot::Chart,
     },
-    /// List the models of the embedded catalogue
-    Models(catalogues::ListArgs),
+    /// Explain a model, or list those of the embedded catalogue
+    Models(Box<models::ModelsArgs>),
     /// List the GPUs of the embedded catalogue
     Gpus(catalogues::ListArgs),
     /// Print the JSON Schema of `check -o json`
@@ -66,7 +66,8 @@ impl Command {
             Self::Estimate(args) => args.output.format,
             Self::Explain(args) => args.output.format,
             Self::Check(args) => args.output.of_errors(),
-            Self::Models(args) | Self::Gpus(args) => args.output.format,
+            Self::Models(args) => args.output.format,
+            Self::Gpus(args) => args.output.format,
             Self::Plot { .. } | Self::Schema | Self::Completions(_) => Format::Table,
             #[cfg(feature = "webhook")]
             Self::Serve(_) => Format::Table,

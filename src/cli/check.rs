@@ -4,19 +4,25 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 use super::capacity::{self, Capacity};
 use super::documents::{self, Document, Problem};
 use super::error::{Failure, code};
 use super::exit::Exit;
+use super::hub::HubArgs;
 use super::manifests;
 use super::output::{self, Format};
+use super::profiles::Given;
 use super::render::{junit, sarif, table};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{CheckResult, InputError, Report, Source};
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::ModelSource;
+use crate::facts::profile::{Profile, Profiles};
+use crate::spec::dra::{Published, objects};
 use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
 use crate::spec::{kinds, patch, yaml};
@@ -62,6 +68,8 @@ pub(super) struct CheckArgs {
     /// Table for people; JSON or YAML for programs; SARIF or JUnit for CI
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     pub output: CheckFormat,
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 /// How results are printed.
@@ -93,18 +101,27 @@ impl CheckFormat {
 
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let policy = args.policy()?;
-    let capacity = args.capacity()?;
+    let mut capacity = args.capacity()?;
     let mut checked = Checked::default();
     let skip: Vec<PathBuf> = args.nodes.iter().chain(&args.config).cloned().collect();
     let (files, failures) = manifests::collect(&args.filename, &skip);
     checked.problems.extend(failures.iter().map(unread));
+    let mut given = Given::look(&files);
+    checked.problems.append(&mut given.problems);
+    let profiles = given.profiles(capacity.as_ref().map_or(&[], |capacity| &capacity.profiles));
+    let hub = args.hub.source()?;
     let bar = progress(files.len());
     for file in files {
-        checked.file(&file);
+        checked.file(&file, given.text(&file));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    checked.evaluate(&policy, capacity.as_ref());
+    // Claims among the manifests count for every pod beside them.
+    if let Some(capacity) = &mut capacity {
+        capacity.inventory.dynamic.extend(std::mem::take(&mut checked.published.dynamic));
+    }
+    let known = Known { policy: &policy, profiles: &profiles, source: hub.as_deref(), capacity: capacity.as_ref() };
+    checked.evaluate(known);
     if let Some(capacity) = capacity {
         checked.notes.extend(capacity.notes);
         checked.problems.extend(capacity.problems);
@@ -144,6 +161,15 @@ fn progress(files: usize) -> ProgressBar {
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// What manifests are held against.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    policy: &'a Policy,
+    profiles: &'a Profiles,
+    source: Option<&'a dyn ModelSource>,
+    capacity: Option<&'a Capacity>,
+}
+
 /// What came of the inputs.
 #[derive(Default)]
 struct Checked {
@@ -153,23 +179,40 @@ struct Checked {
     /// Read and not yet judged: a ConfigMap may come after the pod that has it mounted.
     found: Vec<(Source, PodTemplate)>,
     config_maps: ConfigMaps,
+    /// Claims and device classes among the manifests: they count for every pod beside them, whatever the order.
+    published: Published,
 }
 
 impl Checked {
-    fn file(&mut self, path: &std::path::Path) {
+    fn file(&mut self, path: &std::path::Path, text: Result<String, Failure>) {
         let name = path.display().to_string();
-        let text = match manifests::read_bounded(path, manifests::MANIFEST_LIMIT) {
+        let text = match text {
             Ok(text) => text,
             Err(failure) => return self.problems.push(unread(&failure)),
         };
         let (documents, problems) = documents::read(&name, &text);
         self.problems.extend(problems);
         for document in documents {
+            self.publish(&name, document.line, &document.value);
             self.document(&name, &document);
         }
     }
 
+    /// Takes in claims, be they in a list.
+    fn publish(&mut self, file: &str, line: u64, object: &Value) {
+        for item in object.get("items").and_then(Value::as_array).into_iter().flatten() {
+            self.publish(file, line, item);
+        }
+        if let Err(error) = self.published.add(object) {
+            self.problems.push(Problem { file: file.to_owned(), line, message: error.to_string() });
+        }
+    }
+
     fn document(&mut self, file: &str, document: &Document) {
+        let kind = document.value.get("kind").and_then(Value::as_str);
+        if kind.is_some_and(|kind| objects::KINDS.contains(&kind)) || Profile::is_one(&document.value) {
+            return;
+        }
         if let Err(error) = kinds::identity(&document.value) {
             let place = Problem { file: file.to_owned(), line: document.line, message: error.to_string() };
             return self.notes.push(format!("{place}; skipped"));
@@ -185,15 +228,17 @@ impl Checked {
         self.found.extend(sourced);
     }
 
-    fn evaluate(&mut self, policy: &Policy, capacity: Option<&Capacity>) {
+    fn evaluate(&mut self, known: Known<'_>) {
         let environment = Environment {
             catalog: Catalog::embedded(),
-            inventory: capacity.map(|capacity| &capacity.inventory),
-            policy,
+            profiles: known.profiles,
+            source: known.source,
+            inventory: known.capacity.map(|capacity| &capacity.inventory),
+            policy: known.policy,
             config_maps: Some(&self.config_maps),
         };
         for (source, pod) in &self.found {
-            let label = capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
+            let label = known.capacity.and_then(|capacity| capacity.modes.get(&source.namespace));
             let asked = PolicyInput {
                 namespace: &source.namespace,
                 namespace_label: label.map(String::as_str),

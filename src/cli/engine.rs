@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{Failure, code};
-use crate::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
+use crate::decide::inventory::{Candidate, CapacitySource, GpuClass};
 use crate::decide::policy::PolicyInput;
 use crate::decide::report::{Change, Report, Solution, Source};
 use crate::decide::solve::Question;
@@ -12,6 +12,8 @@ use crate::estimate::Device;
 use crate::evaluate::{self, Environment, evaluate_declaration};
 use crate::facts;
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::ModelSource;
+use crate::facts::profile::Profiles;
 use crate::spec::declaration::Declaration;
 
 /// GPUs of a usual node, where only a product was given.
@@ -52,10 +54,20 @@ pub(super) fn short_product(product: &str) -> &str {
 }
 
 /// One workload against where it may run, or against nothing.
-pub(super) fn estimate(declaration: &Declaration, candidates: Option<&Candidates>) -> Report {
+pub(super) fn estimate(
+    declaration: &Declaration,
+    candidates: Option<&Candidates>,
+    models: Option<&dyn ModelSource>,
+) -> Report {
     let source = Source { kind: "Estimate".to_owned(), ..Source::default() };
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: models,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     let asked = PolicyInput::default();
     let mut report = evaluate_declaration(declaration, &source, &asked, candidates, &environment);
     for fix in &mut report.fixes {
@@ -69,9 +81,16 @@ pub(super) fn solve(
     declaration: &Declaration,
     questions: &[Question],
     candidates: Option<&Candidates>,
+    models: Option<&dyn ModelSource>,
 ) -> Vec<Solution> {
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: models,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     let nowhere = Candidates::default();
     let candidates = candidates.unwrap_or(&nowhere);
     let mut solutions = evaluate::solve(declaration, questions, candidates, &environment);
@@ -96,14 +115,12 @@ fn in_flags(changes: &mut Vec<Change>) {
 
 /// A node full of one product.
 pub(super) fn given(name: &str, declaration: &Declaration) -> Result<Candidates, Failure> {
-    let class = GpuClass {
-        device: device(name)?,
-        sharing: Sharing::Exclusive,
-        resource: "nvidia.com/gpu".to_owned(),
-        source: CapacitySource::Given,
-    };
+    let device = device(name)?;
+    // Only NVIDIA's devices have a compute capability.
+    let resource = if device.compute_capability.is_some() { "nvidia.com/gpu" } else { "gpu" };
+    let class = GpuClass::whole(device, resource, CapacitySource::Given);
     let gpus_per_node = GPUS_PER_NODE.max(declaration.parallelism.tensor);
-    let candidate = Candidate { class: Arc::new(class), gpus_per_node, nodes: 1 };
+    let candidate = Candidate { class: Arc::new(class), gpus_per_node, nodes: 1, crowding: None };
     Ok(Candidates { eligible: vec![candidate], ..Candidates::default() })
 }
 

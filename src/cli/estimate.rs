@@ -7,6 +7,7 @@ use super::engine;
 use super::error::Failure;
 use super::exit::Exit;
 use super::explain::CapacityArgs;
+use super::hub::HubArgs;
 use super::output::{self, Format};
 use super::render::{answers, breakdown};
 use super::solve::{self, Asked};
@@ -41,6 +42,8 @@ pub(super) struct EstimateArgs {
     #[arg(long, value_name = "WHAT", help_heading = "Capacity", hide_possible_values = true,
         value_parser = Named::new(solve::NAMES, solve::read), value_delimiter = ',')]
     pub solve: Vec<Asked>,
+    #[command(flatten)]
+    pub hub: HubArgs,
     /// Show each term's formula
     #[arg(long, help_heading = "Output")]
     pub explain: bool,
@@ -53,11 +56,12 @@ pub(super) fn run(args: &EstimateArgs) -> Result<Exit, Failure> {
     let candidates = args.capacity.candidates(&declaration)?;
     let task = declaration.task.unwrap_or(crate::estimate::workload::Task::Inference);
     let questions = solve::questions(&args.solve, task, candidates.is_some())?;
-    let mut report = engine::estimate(&declaration, candidates.as_ref());
+    let hub = args.hub.source()?;
+    let mut report = engine::estimate(&declaration, candidates.as_ref(), hub.as_deref());
     if report.estimate.is_none() {
         return Err(engine::refused(&report));
     }
-    report.solutions = engine::solve(&declaration, &questions, candidates.as_ref());
+    report.solutions = engine::solve(&declaration, &questions, candidates.as_ref(), hub.as_deref());
     match args.output.format {
         Format::Table => {
             let mut text = breakdown::estimate(&report, args.explain);

@@ -19,6 +19,8 @@ use crate::decide::{Candidates, Policy, Report, Verdict};
 use crate::estimate::explain::Explanation;
 use crate::evaluate::{self, Environment};
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::Models;
+use crate::facts::profile::Profiles;
 use crate::spec::declaration::Declaration;
 use crate::spec::kinds;
 
@@ -108,7 +110,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
     }
     let declaration = args.workload.declaration()?;
     let candidates = args.capacity.candidates(&declaration)?;
-    let report = engine::estimate(&declaration, candidates.as_ref());
+    let report = engine::estimate(&declaration, candidates.as_ref(), None);
     let explanation = explained(&declaration, &report, candidates.as_ref())?;
     match args.output.format {
         Format::Table => output::text(&tree::explanation(&report, &explanation))?,
@@ -126,8 +128,14 @@ fn manifest(path: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(code::BAD_INPUT, problem.to_string()));
     }
     let inventory = capacity.as_ref().map(|capacity| &capacity.inventory);
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     let mut found = Vec::new();
     for document in &documents {
         for template in kinds::readable(&document.value).0 {
@@ -176,7 +184,7 @@ pub(super) fn explained(
     report: &Report,
     candidates: Option<&Candidates>,
 ) -> Result<Explanation, Failure> {
-    let explanation =
-        report.estimate.as_ref().and_then(|_| evaluate::explain(declaration, report, candidates, Catalog::embedded()));
+    let models = Models { catalog: Catalog::embedded(), profiles: Profiles::none(), source: None, namespace: "" };
+    let explanation = report.estimate.as_ref().and_then(|_| evaluate::explain(declaration, report, candidates, models));
     explanation.ok_or_else(|| engine::refused(report))
 }

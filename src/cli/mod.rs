@@ -15,9 +15,12 @@ mod error;
 mod estimate;
 mod exit;
 mod explain;
+pub mod hub;
 mod manifests;
+mod models;
 mod output;
 mod plot;
+mod profiles;
 pub mod render;
 mod schema;
 #[cfg(feature = "webhook")]
@@ -52,7 +55,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args)?,
         Command::Check(args) => check::run(&args)?,
         Command::Plot { chart } => plot::run(&chart)?,
-        Command::Models(args) => catalogues::models(&args)?,
+        Command::Models(args) => models::run(&args)?,
         Command::Gpus(args) => catalogues::gpus(&args)?,
         Command::Schema => schema::run()?,
         Command::Completions(args) => completions::run(&args)?,

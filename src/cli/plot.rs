@@ -158,7 +158,7 @@ impl KvArgs {
         let mut points = Vec::with_capacity(contexts.len());
         let mut used = None;
         for &tokens in contexts {
-            let report = engine::estimate(&self.declaration(model, format, tokens), None);
+            let report = engine::estimate(&self.declaration(model, format, tokens), None, None);
             points.push((tokens, cache(&report)?));
             used = report.workload.and_then(|workload| workload.kv_cache_dtype);
         }

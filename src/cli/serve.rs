@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
+use super::hub::HubArgs;
 use crate::config::{CertificateSource, Config};
 use crate::telemetry::logs::{self, LogFormat};
 use crate::webhook::server;
@@ -66,6 +67,10 @@ pub struct ServeArgs {
     /// Log filter, e.g. `info` or `info,vramguard=debug`
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "VRAMGUARD_LOG_LEVEL")]
     pub log_level: String,
+
+    /// Where models are looked up that are not known
+    #[command(flatten)]
+    pub hub: HubArgs,
 }
 
 impl ServeArgs {
@@ -98,6 +103,8 @@ impl ServeArgs {
             drain,
             log_format,
             log_level: self.log_level.clone(),
+            #[cfg(feature = "hub")]
+            hub: self.hub.settings().map_err(|failure| anyhow::anyhow!("{failure}"))?,
         })
     }
 }

@@ -105,6 +105,16 @@ impl<V: PartialEq> Cache<V> {
         self.lock().broken_since.get_or_insert_with(Instant::now);
     }
 
+    /// There are no objects of this kind, and that is all there is to know; tells whether it was otherwise before.
+    pub(super) fn mark_absent(&self) -> bool {
+        let mut state = self.lock();
+        let news = !std::mem::replace(&mut state.synced, true) || !state.objects.is_empty();
+        state.objects.clear();
+        state.incoming = None;
+        state.broken_since = None;
+        news
+    }
+
     /// A cache that is complete without a watch.
     pub(super) fn mark_synced(&self, objects: usize) {
         let mut state = self.lock();

@@ -1,11 +1,13 @@
-//! The live cluster: watches of nodes, namespaces and GPU pods, and the snapshot that decisions are made from.
+//! The live cluster: watches of nodes, namespaces, GPU pods and model profiles, and the snapshot that decisions are made from.
 //!
 //! Decisions read the snapshot without locks and without waiting; watches rebuild it when something that matters has
 //! changed. Nothing on the admission path talks to the API server.
 
 mod cache;
 pub mod client;
+pub mod devices;
 mod objects;
+pub mod profiles;
 mod snapshot;
 mod watch;
 
@@ -14,13 +16,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use kube::runtime::watcher;
 use tokio::sync::Notify;
 
 use crate::decide::Inventory;
+use crate::facts::profile::{CLUSTER_PLURAL, PLURAL, Profiles};
 use crate::spec::files::{ConfigMaps, Keys};
 use crate::spec::nodes::NodeView;
 use cache::Cache;
+use devices::Devices;
+use profiles::{ClusterProfile, NamespacedProfile, SeenProfile};
+use watch::Kind;
 
 pub use objects::GpuPod;
 pub use snapshot::Snapshot;
@@ -45,6 +50,10 @@ pub trait Observer: Sync {
     fn broken(&self, cache: &'static str, problem: &str, pause: Duration);
     /// A complete list was received.
     fn synced(&self, cache: &'static str, objects: usize);
+    /// The cluster does not have the kind, or does not let us read it: there are no such objects for now.
+    fn absent(&self, cache: &'static str, problem: &str);
+    /// The status of a profile could not be written.
+    fn status_not_written(&self, profile: &str, problem: &str);
 }
 
 /// What is known about the cluster.
@@ -53,13 +62,18 @@ pub struct Cluster {
     nodes: Cache<NodeView>,
     namespaces: Cache<Option<String>>,
     pods: Cache<GpuPod>,
+    profiles: Cache<SeenProfile>,
+    wide_profiles: Cache<SeenProfile>,
     /// Only where reading them was allowed.
     config_maps: Option<Cache<Keys>>,
     files: ArcSwapOption<ConfigMaps>,
+    devices: Devices,
     snapshot: ArcSwap<Snapshot>,
     changed: Notify,
     /// Pods or capacity changed: figures of workloads are out of date.
     workloads_changed: Notify,
+    /// A profile changed: its status may be out of date.
+    profiles_changed: Notify,
     /// Since when the snapshot lags behind the caches.
     dirty_since: Mutex<Option<Instant>>,
 }
@@ -67,7 +81,7 @@ pub struct Cluster {
 /// State of one cache, for readiness and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStatus {
-    /// `nodes`, `namespaces`, `pods`, `configmaps` or `snapshots`.
+    /// The kind in lower case and plural, or `snapshots`.
     pub name: &'static str,
     /// Objects held.
     pub objects: usize,
@@ -101,11 +115,15 @@ impl Default for Cluster {
             nodes: Cache::new("nodes"),
             namespaces: Cache::new("namespaces"),
             pods: Cache::new("pods"),
+            profiles: Cache::new(PLURAL),
+            wide_profiles: Cache::new(CLUSTER_PLURAL),
             config_maps: None,
             files: ArcSwapOption::empty(),
+            devices: Devices::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::empty()),
             changed: Notify::new(),
             workloads_changed: Notify::new(),
+            profiles_changed: Notify::new(),
             dirty_since: Mutex::new(None),
         }
     }
@@ -133,7 +151,10 @@ impl Cluster {
         cluster.nodes.mark_synced(inventory.nodes);
         cluster.namespaces.mark_synced(namespace_modes.len());
         cluster.pods.mark_synced(0);
-        cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, 1)));
+        cluster.devices.mark_synced();
+        cluster.profiles.mark_synced(0);
+        cluster.wide_profiles.mark_synced(0);
+        cluster.snapshot.store(Arc::new(Snapshot::of(inventory, namespace_modes, Profiles::default(), 1)));
         cluster
     }
 
@@ -150,38 +171,44 @@ impl Cluster {
         let lag = dirty.map_or(Duration::ZERO, |since| since.elapsed());
         let age = (self.snapshot.load().generation > 0).then_some(lag);
         let snapshot = CacheStatus { name: "snapshots", objects: self.snapshot.load().inventory.classes.len(), age };
-        let mut all = vec![self.nodes.status(), self.namespaces.status(), self.pods.status()];
+        let mut all = vec![self.nodes.status(), self.namespaces.status(), self.pods.status(), snapshot];
         all.extend(self.config_maps.as_ref().map(Cache::status));
-        all.push(snapshot);
+        all.extend(self.devices.status());
+        all.extend([self.profiles.status(), self.wide_profiles.status()]);
         all
     }
 
     /// Watches the cluster for ever.
     pub async fn follow(&self, client: kube::Client, observer: &dyn Observer) {
-        let all = watcher::Config::default().any_semantic();
-        // Finished pods hold no GPU; their end looks like a deletion to this watch.
-        let running = all.clone().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let touch = || self.touch();
         let pods_changed = || self.workloads_changed.notify_one();
+        let profiles_changed = || {
+            self.touch();
+            self.profiles_changed.notify_one();
+        };
+        let (nodes, namespaces) = (Kind::all(&self.nodes), Kind::all(&self.namespaces));
+        // Finished pods hold no GPU; their end looks like a deletion to this watch.
+        let pods = Kind::all(&self.pods).fields("status.phase!=Succeeded,status.phase!=Failed");
+        let (profiles, wide_profiles) = (Kind::all(&self.profiles), Kind::all(&self.wide_profiles));
+        let read = |profile: NamespacedProfile| Some(profile.into());
+        let read_cluster = |profile: ClusterProfile| Some(profile.into());
         tokio::join!(
-            watch::follow(&client, &self.nodes, &all, |node| Some(objects::node_view(node)), || self.touch(), observer),
-            watch::follow(
-                &client,
-                &self.namespaces,
-                &all,
-                |object| Some(objects::namespace_mode(object)),
-                || self.touch(),
-                observer
-            ),
-            watch::follow(&client, &self.pods, &running, objects::gpu_pod, pods_changed, observer),
+            nodes.follow(&client, |node| Some(objects::node_view(node)), touch, observer),
+            namespaces.follow(&client, |object| Some(objects::namespace_mode(object)), touch, observer),
+            pods.follow(&client, objects::gpu_pod, pods_changed, observer),
+            self.devices.follow(&client, touch, observer),
+            profiles.optional().follow(&client, read, profiles_changed, observer),
+            wide_profiles.optional().follow(&client, read_cluster, profiles_changed, observer),
             self.follow_config_maps(&client, observer),
             self.rebuild_on_change(),
+            profiles::keep_status(self, &client, observer),
         );
     }
 
     /// Most namespaces hold the authority's certificate and nothing else.
     async fn follow_config_maps(&self, client: &kube::Client, observer: &dyn Observer) {
         let Some(cache) = &self.config_maps else { return };
-        let settings = watcher::Config::default().any_semantic().fields("metadata.name!=kube-root-ca.crt");
+        let settings = Kind::all(cache).fields("metadata.name!=kube-root-ca.crt");
         let publish = || {
             let mut maps = ConfigMaps::default();
             for (key, keys) in cache.entries() {
@@ -191,7 +218,7 @@ impl Cluster {
             }
             self.files.store(cache.is_synced().then(|| Arc::new(maps)));
         };
-        watch::follow(client, cache, &settings, objects::settings, publish, observer).await;
+        settings.follow(client, objects::settings, publish, observer).await;
     }
 
     /// GPU pods by `namespace/name`, in that order.
@@ -203,6 +230,13 @@ impl Cluster {
     /// Waits until pods or capacity have changed.
     pub async fn workloads_changed(&self) {
         self.workloads_changed.notified().await;
+    }
+
+    /// Profiles of both kinds.
+    fn seen_profiles(&self) -> Vec<Arc<SeenProfile>> {
+        let mut all = self.profiles.values();
+        all.extend(self.wide_profiles.values());
+        all
     }
 
     fn touch(&self) {
@@ -218,16 +252,19 @@ impl Cluster {
         }
     }
 
-    /// Nothing is published before both lists are complete: half a list of nodes would deny what fits on the rest.
+    /// Nothing is published before all lists are complete: half a list of nodes would deny what fits on the rest.
     fn rebuild(&self) {
-        if !self.nodes.is_synced() || !self.namespaces.is_synced() {
+        let listed = [&self.nodes.is_synced(), &self.namespaces.is_synced(), &self.devices.is_synced()];
+        let profiles_known = self.profiles.is_synced() && self.wide_profiles.is_synced();
+        if !listed.into_iter().all(|listed| *listed) || !profiles_known {
             return;
         }
         *self.dirty_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let inventory = crate::spec::nodes::inventory(self.nodes.values());
+        let inventory = self.devices.inventory(self.nodes.values());
         let modes = self.namespaces.entries().into_iter().filter_map(|(name, mode)| Some((name, (*mode).clone()?)));
         let generation = self.snapshot.load().generation + 1;
-        self.snapshot.store(Arc::new(Snapshot::of(inventory, modes.collect(), generation)));
+        let profiles = Profiles::new(self.seen_profiles().iter().map(|seen| Arc::clone(&seen.profile)));
+        self.snapshot.store(Arc::new(Snapshot::of(inventory, modes.collect(), profiles, generation)));
         self.workloads_changed.notify_one();
     }
 }

@@ -8,6 +8,7 @@ use kube::Resource;
 use serde::Deserialize;
 
 use crate::spec::files::Keys;
+use crate::spec::gpu_labels;
 use crate::spec::gpus;
 use crate::spec::nodes::{NodeMetadata, NodeSpec, NodeStatus, NodeView};
 use crate::spec::pod::{Owner, PodSpec, PodTemplate, ReplicaPods};
@@ -60,8 +61,10 @@ slim_resource!(Node as core::Node);
 
 /// What capacity is read from.
 pub(super) fn node_view(node: Node) -> NodeView {
-    let metadata =
-        NodeMetadata { name: node.metadata.name.unwrap_or_default(), labels: node.metadata.labels.unwrap_or_default() };
+    let mut annotations = node.metadata.annotations.unwrap_or_default();
+    annotations.retain(|key, _| gpu_labels::ANNOTATIONS.contains(&key.as_str()));
+    let (name, labels) = (node.metadata.name.unwrap_or_default(), node.metadata.labels.unwrap_or_default());
+    let metadata = NodeMetadata { name, labels, annotations };
     NodeView { metadata, spec: node.spec, status: node.status }
 }
 
@@ -130,7 +133,7 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         .map(|owner| Owner { kind: owner.kind, name: owner.name, controller: owner.controller.unwrap_or(false) })
         .find(|owner| owner.controller);
     let mut annotations = metadata.annotations.unwrap_or_default();
-    annotations.retain(|key, _| key.starts_with(OURS));
+    annotations.retain(|key, _| key.starts_with(OURS) || gpus::ANNOTATIONS.contains(&key.as_str()));
     let template = PodTemplate {
         namespace: metadata.namespace.unwrap_or_default(),
         name: metadata.name.unwrap_or_default(),
@@ -142,7 +145,8 @@ pub(super) fn gpu_pod(pod: Pod) -> Option<GpuPod> {
         replica_pods: ReplicaPods::Unsaid,
         spec: pod.spec,
     };
-    let concerned = !template.annotations.is_empty() || template.containers().any(|c| gpus::request(c).is_some());
+    let concerned = template.annotations.keys().any(|key| key.starts_with(OURS))
+        || template.containers().any(|c| !c.resources.claims.is_empty() || gpus::request(&template, c).is_some());
     concerned.then(|| GpuPod { workload: workload(&template), template })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::decide::Inventory;
+use crate::facts::profile::Profiles;
 
 /// One picture of the cluster.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Snapshot {
     pub inventory: Inventory,
     /// Value of the `vramguard.io/mode` label by namespace, where there is one.
     pub namespace_modes: BTreeMap<String, String>,
+    /// Models that users described.
+    pub profiles: Profiles,
     /// Counts up with every rebuild; 0 while nothing is known.
     pub generation: u64,
     /// When it was built.
@@ -19,12 +22,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn of(inventory: Inventory, namespace_modes: BTreeMap<String, String>, generation: u64) -> Self {
-        Self { inventory, namespace_modes, generation, built: Instant::now() }
+    pub(super) fn of(
+        inventory: Inventory,
+        namespace_modes: BTreeMap<String, String>,
+        profiles: Profiles,
+        generation: u64,
+    ) -> Self {
+        Self { inventory, namespace_modes, profiles, generation, built: Instant::now() }
     }
 
     pub(super) fn empty() -> Self {
-        Self::of(Inventory::default(), BTreeMap::new(), 0)
+        Self::of(Inventory::default(), BTreeMap::new(), Profiles::default(), 0)
     }
 
     /// The inventory, once it is known: an empty one would say that there are no GPUs.

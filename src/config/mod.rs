@@ -12,7 +12,7 @@ pub use policy::{PolicyError, PolicyFile};
 use crate::telemetry::logs::LogFormat;
 
 /// Everything that the server needs to know at its start.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Address of the webhook.
     pub bind: SocketAddr,
@@ -34,6 +34,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Log filter.
     pub log_level: String,
+    /// Where models are looked up that are not known; nowhere without.
+    #[cfg(feature = "hub")]
+    pub hub: Option<crate::facts::hub::Settings>,
 }
 
 /// Where the serving certificate comes from.

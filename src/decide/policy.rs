@@ -19,6 +19,10 @@ pub struct Policy {
     pub unknown: UnknownAction,
     /// A declared concurrency must fit at once, also for engines that would queue.
     pub require_wanted: bool,
+    /// What to say of a workload that fits only on a node that an autoscaler could add.
+    pub scale_up: ScaleUpAction,
+    /// Nodes that an autoscaler could add and that no `NodePool` describes: node groups that may be empty.
+    pub node_shapes: Vec<NodeShape>,
     /// `vramguard.io/mode` on a pod may be laxer than its namespace's mode, given a reason.
     pub allow_exemptions: bool,
 }
@@ -34,6 +38,43 @@ pub enum UnknownAction {
     Deny,
 }
 
+/// What to do with what fits after a scale-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScaleUpAction {
+    /// Admit without a word.
+    Allow,
+    /// Admit with a warning.
+    #[default]
+    Warn,
+}
+
+/// Nodes of one node group, of which there may be none at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NodeShape {
+    /// Name of the node group.
+    pub name: String,
+    /// Labels that its nodes have: product, instance type, and what pods select by. Others may have any value.
+    pub labels: BTreeMap<String, String>,
+    /// Taints that its nodes have.
+    pub taints: Vec<ShapeTaint>,
+    /// Extended resources of one node; the instance type's where none are given.
+    pub resources: BTreeMap<String, u64>,
+}
+
+/// A taint of a node shape.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ShapeTaint {
+    /// Key.
+    pub key: String,
+    /// Value, possibly empty.
+    pub value: String,
+    /// `NoSchedule`, `NoExecute` or `PreferNoSchedule`.
+    pub effect: String,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -41,6 +82,8 @@ impl Default for Policy {
             namespaces: BTreeMap::new(),
             unknown: UnknownAction::Warn,
             require_wanted: false,
+            scale_up: ScaleUpAction::Warn,
+            node_shapes: Vec::new(),
             allow_exemptions: false,
         }
     }
@@ -92,6 +135,10 @@ impl Policy {
     pub const fn judge(&self, verdict: Verdict) -> Decision {
         match verdict {
             Verdict::Fits | Verdict::NotApplicable => Decision::Allow,
+            Verdict::FitsAfterScaleUp => match self.scale_up {
+                ScaleUpAction::Allow => Decision::Allow,
+                ScaleUpAction::Warn => Decision::Warn,
+            },
             // No node has the GPU now, but an autoscaler may add one: the pod waits, it is not refused.
             Verdict::Tight | Verdict::NoEligibleGpu => Decision::Warn,
             Verdict::TooBig

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// Even the high estimate fits.
     Fits,
+    /// It fits on no node that there is, and on one that an autoscaler could add.
+    FitsAfterScaleUp,
     /// The capacity lies inside the interval.
     Tight,
     /// Even the low estimate exceeds the best eligible GPU.
@@ -37,8 +39,9 @@ pub enum Verdict {
 
 impl Verdict {
     /// All verdicts, for documentation and metrics.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Fits,
+        Self::FitsAfterScaleUp,
         Self::Tight,
         Self::TooBig,
         Self::EngineRefuses,
@@ -57,6 +60,7 @@ impl Verdict {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Fits => "FITS",
+            Self::FitsAfterScaleUp => "FITS_AFTER_SCALE_UP",
             Self::Tight => "TIGHT",
             Self::TooBig => "TOO_BIG",
             Self::EngineRefuses => "ENGINE_REFUSES",

@@ -9,6 +9,7 @@ pub mod dtype;
 pub mod explain;
 mod fallback;
 pub mod interval;
+pub mod measured;
 pub mod memory;
 pub mod model;
 pub mod parallel;
@@ -70,6 +71,8 @@ pub enum TermName {
     CudaGraphs,
     /// What the allocator holds but cannot use.
     Fragmentation,
+    /// Everything together, measured instead of estimated.
+    Measured,
 }
 
 impl TermName {
@@ -228,6 +231,9 @@ pub fn estimate(workload: &Workload, device: &Device) -> Result<Estimate, Estima
         }
     };
     estimate.map(|mut estimate| {
+        if let (ModelFacts::Known(model), Method::Auto) = (&workload.model, workload.method) {
+            measured::apply(workload, model, &mut estimate);
+        }
         estimate.terms.sort_by_key(|term| std::cmp::Reverse(term.bytes.likely));
         estimate
     })

@@ -33,10 +33,20 @@ pub(super) fn verdict(
             std::iter::once(text).chain(doubts).chain(elsewhere).collect::<Vec<_>>().join("; ")
         }
         Verdict::Tight => format!(
-            "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}: it may run out of memory",
+            "container \"{container}\" needs {:.1} to {:.1} GiB per GPU ({}), {class} offers {usable:.1}{}: it may run out of memory",
             need.low.gib(),
             need.high.gib(),
-            breakdown(&best.estimate)
+            breakdown(&best.estimate),
+            share(best)
+        ),
+        Verdict::FitsAfterScaleUp => format!(
+            "container \"{container}\" needs {:.1} per GPU; no node has room for that, one with {class} ({usable:.1}) could be added by an autoscaler",
+            need.likely
+        ),
+        Verdict::UnknownCapacity => format!(
+            "container \"{container}\" needs {:.1} per GPU, more than {class} offers ({usable:.1}); {}",
+            need.likely,
+            unknown(candidates)
         ),
         Verdict::EngineRefuses => {
             let reasons: Vec<&str> = best.estimate.refusals.iter().map(|refusal| refusal.message.as_str()).collect();
@@ -52,11 +62,36 @@ pub(super) fn verdict(
     with_fixes(text, fixes)
 }
 
+/// What of the offer can be counted on, where that is less than all.
+fn share(best: &Fit) -> String {
+    let class = &best.candidate.class;
+    let assured = class.assured;
+    let reserved = best.estimate.per_gpu.reserved.likely;
+    let beyond = if reserved > assured.max(best.estimate.per_gpu.required.high) {
+        format!("; the engine takes {reserved:.1}")
+    } else {
+        String::new()
+    };
+    match class.sharing {
+        _ if assured >= class.device.visible => String::new(),
+        Sharing::TimeSlicing => format!(", which {} pods may share ({assured:.1} each{beyond})", class.clients),
+        Sharing::Fraction => format!(", of which the pod asks for {assured:.1}{beyond}; nothing enforces it"),
+        _ => format!(", of which {assured:.1} are sure"),
+    }
+}
+
+/// Why the memory of devices that the pod could have is not known.
+fn unknown(candidates: &Candidates) -> String {
+    let reasons: Vec<&str> =
+        candidates.unknown.iter().chain(&candidates.possible_unknown).map(String::as_str).collect();
+    reasons.join("; ")
+}
+
 fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declaration) -> String {
     let (count, resource) =
         declaration.gpus.as_ref().map_or((1, "nvidia.com/gpu"), |request| (request.count, request.resource.as_str()));
     if verdict == Verdict::UnknownCapacity {
-        let reasons = candidates.unknown.join("; ");
+        let reasons = unknown(candidates);
         return format!("the GPU memory of the nodes that this pod can land on is not known: {reasons}");
     }
     let excluded: Vec<String> = candidates
@@ -72,7 +107,11 @@ fn without_class(verdict: Verdict, candidates: &Candidates, declaration: &Declar
 /// The message where there is no capacity to hold the estimate against.
 pub(super) fn without_capacity(declaration: &Declaration, estimate: &Estimate) -> String {
     let need = estimate.per_gpu.required;
-    let why = if declaration.gpus.is_none() { "it requests no GPU" } else { "no nodes are known" };
+    let why = if declaration.gpus.is_none() && declaration.claims.is_empty() {
+        "it requests no GPU"
+    } else {
+        "no nodes are known"
+    };
     format!(
         "container \"{}\" needs {:.1} per GPU ({}); {why}, so it is held against nothing",
         declaration.container,
@@ -126,6 +165,7 @@ pub(crate) const fn term_label(name: TermName) -> &'static str {
         TermName::Runtime => "runtime",
         TermName::CudaGraphs => "CUDA graphs",
         TermName::Fragmentation => "fragmentation",
+        TermName::Measured => "measured",
     }
 }
 

@@ -20,6 +20,8 @@ use crate::estimate::explain::{self, Explanation};
 use crate::estimate::workload::EngineName;
 use crate::estimate::{Estimate, EstimateError, TermName, Workload};
 use crate::facts::catalog::Catalog;
+use crate::facts::lookup::{ModelSource, Models};
+use crate::facts::profile::Profiles;
 use crate::spec::declaration::{Declaration, SpecError};
 use crate::spec::files::ConfigMaps;
 use crate::spec::pod::PodTemplate;
@@ -27,14 +29,35 @@ use crate::spec::pod::PodTemplate;
 /// What an evaluation may look at.
 #[derive(Clone, Copy)]
 pub struct Environment<'a> {
-    /// Known models.
+    /// Models that the program knows.
     pub catalog: &'a Catalog,
+    /// Models that users described.
+    pub profiles: &'a Profiles,
+    /// Asked about models that neither knows.
+    pub source: Option<&'a dyn ModelSource>,
     /// Known capacity; `None` where nothing was given (`check` without nodes).
     pub inventory: Option<&'a Inventory>,
     /// Policy in force.
     pub policy: &'a Policy,
     /// ConfigMaps that pods may have mounted as files; `None` where none were looked for.
     pub config_maps: Option<&'a ConfigMaps>,
+}
+
+impl<'a> Environment<'a> {
+    /// The catalogue alone: nobody described a model, nothing is asked, no files are seen.
+    #[must_use]
+    pub fn catalogued(inventory: Option<&'a Inventory>, policy: &'a Policy) -> Self {
+        let catalog = Catalog::embedded();
+        Self { catalog, profiles: Profiles::none(), source: None, inventory, policy, config_maps: None }
+    }
+
+    /// Everything that knows models, for pods of a namespace.
+    fn models<'n>(&self, namespace: &'n str) -> Models<'n>
+    where
+        'a: 'n,
+    {
+        Models { catalog: self.catalog, profiles: self.profiles, source: self.source, namespace }
+    }
 }
 
 /// One report for every container of the template that runs a model; none for pods that ask for no GPU and say nothing.
@@ -49,8 +72,8 @@ pub fn evaluate(
     declared
         .into_iter()
         .map(|declared| match declared {
-            Ok(declaration) => {
-                let candidates = landing(template, &declaration, environment.inventory);
+            Ok(mut declaration) => {
+                let candidates = landing(template, &mut declaration, environment.inventory, environment.policy);
                 evaluate_declaration(&declaration, source, asked, candidates.as_ref(), environment)
             }
             Err(error) => invalid(template, source, asked, environment.policy, &error),
@@ -59,9 +82,34 @@ pub fn evaluate(
 }
 
 /// Where the container's pod can land; `None` when nothing is known about capacity or no GPU is requested.
-fn landing(template: &PodTemplate, declaration: &Declaration, inventory: Option<&Inventory>) -> Option<Candidates> {
+fn landing(
+    template: &PodTemplate,
+    declaration: &mut Declaration,
+    inventory: Option<&Inventory>,
+    policy: &Policy,
+) -> Option<Candidates> {
+    if !declaration.claims.is_empty() {
+        let inventory = inventory?;
+        let mut claimed = crate::spec::dra::claimed(template, &declaration.claims, inventory);
+        declaration.gpus = claimed.request;
+        if let Some(candidates) =
+            claimed.candidates.as_mut().filter(|_| !inventory.possible.is_empty() || !policy.node_shapes.is_empty())
+        {
+            candidates.possible_unknown.push("an autoscaler may add nodes, whose devices are not known".to_owned());
+        }
+        return claimed.candidates;
+    }
     let request = declaration.gpus.as_ref()?;
-    Some(crate::spec::eligibility::candidates(template, request, inventory?))
+    let inventory = inventory?;
+    let mut candidates = crate::spec::eligibility::candidates(template, request, inventory);
+    let shapes = crate::spec::nodepools::shapes(&policy.node_shapes);
+    crate::spec::eligibility::could_be_added(
+        template,
+        request,
+        inventory.possible.iter().chain(&shapes),
+        &mut candidates,
+    );
+    Some(candidates)
 }
 
 /// The report for one declaration, held against `candidates`, or against nothing.
@@ -87,19 +135,20 @@ pub fn evaluate_declaration(
     if declaration.model.is_none() && declaration.unknown_fields.contains("model") {
         return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
     }
-    let workload = match resolve::workload(declaration, environment.catalog) {
-        Ok(resolved) => {
-            draft.notes.extend(resolved.notes);
-            resolved.workload
-        }
+    let models = environment.models(asked.namespace);
+    let resolved = match resolve::workload(declaration, models) {
+        Ok(resolved) => resolved,
         Err(problem) => return draft.finish(problem.verdict, problem.message),
     };
+    draft.notes.extend(resolved.notes);
+    draft.described = resolved.described;
+    let workload = resolved.workload;
     draft.workload = Some(view::workload(declaration, &workload));
     if declaration.unknown_fields.contains("model") {
         return draft.finish(Verdict::UnknownWorkload, message::unread(declaration));
     }
-    let checked = resolve::check_gpus(declaration, &workload)
-        .and_then(|()| resolve::check_model(declaration, &workload, environment.catalog));
+    let checked =
+        resolve::check_gpus(declaration, &workload).and_then(|()| resolve::check_model(declaration, &workload, models));
     match checked {
         Ok(note) => draft.notes.extend(note),
         Err(problem) => {
@@ -118,7 +167,7 @@ pub fn solve(
     candidates: &Candidates,
     environment: &Environment<'_>,
 ) -> Vec<Solution> {
-    let Ok(resolved) = resolve::workload(declaration, environment.catalog) else { return Vec::new() };
+    let Ok(resolved) = resolve::workload(declaration, environment.models("")) else { return Vec::new() };
     let workload = &resolved.workload;
     let strictness = Strictness { require_wanted: environment.policy.require_wanted };
     let solver = Solver { workload, candidates, strictness, shelf: shelf::shelf() };
@@ -141,15 +190,15 @@ pub fn explain_template(
     environment: &Environment<'_>,
 ) -> Vec<(Report, Option<Explanation>)> {
     let declared = crate::spec::declare(template).into_iter();
-    let explained = |declaration: &Declaration| {
-        let candidates = landing(template, declaration, environment.inventory);
+    let explained = |declaration: &mut Declaration| {
+        let candidates = landing(template, declaration, environment.inventory, environment.policy);
         let report = evaluate_declaration(declaration, source, asked, candidates.as_ref(), environment);
-        let explanation = explain(declaration, &report, candidates.as_ref(), environment.catalog);
+        let explanation = explain(declaration, &report, candidates.as_ref(), environment.models(asked.namespace));
         (report, explanation)
     };
     declared
         .map(|declared| match declared {
-            Ok(declaration) => explained(&declaration),
+            Ok(mut declaration) => explained(&mut declaration),
             Err(error) => (invalid(template, source, asked, environment.policy, &error), None),
         })
         .collect()
@@ -162,9 +211,9 @@ pub fn explain(
     declaration: &Declaration,
     report: &Report,
     candidates: Option<&Candidates>,
-    catalog: &Catalog,
+    models: Models<'_>,
 ) -> Option<Explanation> {
-    let workload = resolve::workload(declaration, catalog).ok()?.workload;
+    let workload = resolve::workload(declaration, models).ok()?.workload;
     let named = report.capacity.as_ref().map(|capacity| capacity.gpu_class.as_str());
     let mut eligible = candidates.into_iter().flat_map(|candidates| &candidates.eligible);
     let class = eligible.find(|candidate| Some(candidate.class.name().as_str()) == named).map(|found| &found.class);
@@ -179,6 +228,8 @@ struct Draft<'a> {
     policy: &'a Policy,
     notes: Vec<String>,
     workload: Option<crate::decide::report::WorkloadView>,
+    /// A profile says how the checkpoint is stored: its path need not be doubted.
+    described: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -200,7 +251,7 @@ impl<'a> Draft<'a> {
             solutions: Vec::new(),
             patch: Vec::new(),
         };
-        Self { report, policy, notes: Vec::new(), workload: None }
+        Self { report, policy, notes: Vec::new(), workload: None, described: false }
     }
 
     fn finish(mut self, verdict: Verdict, message: String) -> Report {
@@ -232,7 +283,10 @@ impl<'a> Draft<'a> {
         if cheapest.is_some() && unsure && assessment.best.is_some() {
             return self.finish(Verdict::UnknownWorkload, message::unread(declaration));
         }
-        if refused(assessment.verdict) && doubt::quantized(declaration, workload).as_ref().is_some_and(sure) {
+        if !self.described
+            && refused(assessment.verdict)
+            && doubt::quantized(declaration, workload).as_ref().is_some_and(sure)
+        {
             return self.finish(Verdict::UnknownWorkload, message::stored_unknown(declaration));
         }
         if matches!(assessment.verdict, Verdict::TooBig | Verdict::EngineRefuses | Verdict::Tight) {
@@ -350,3 +404,6 @@ fn invalid(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod sharing_tests;

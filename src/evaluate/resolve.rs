@@ -7,7 +7,7 @@ use crate::decide::Verdict;
 use crate::estimate::model::{Model, Quantization, hf_config};
 use crate::estimate::workload::{ModelFacts, Shape, Sharding, Task};
 use crate::estimate::{Bytes, Device, Workload};
-use crate::facts::catalog::Catalog;
+use crate::facts::lookup::{Found, Models};
 use crate::spec::QUANTIZATIONS;
 use crate::spec::declaration::{Declaration, ModelReference, Origin};
 
@@ -23,6 +23,8 @@ pub(super) struct Problem {
 pub(super) struct Resolved {
     pub(super) workload: Workload,
     pub(super) notes: Vec<String>,
+    /// A profile describes the model.
+    pub(super) described: bool,
 }
 
 pub(super) fn problem(verdict: Verdict, message: impl Into<String>) -> Problem {
@@ -35,11 +37,13 @@ pub(super) fn imaginary_device() -> Device {
 }
 
 /// Resolves a declaration.
-pub(super) fn workload(declaration: &Declaration, catalog: &Catalog) -> Result<Resolved, Problem> {
+pub(super) fn workload(declaration: &Declaration, models: Models<'_>) -> Result<Resolved, Problem> {
     let mut notes = Vec::new();
-    let mut model = model(declaration, catalog)?;
+    let Found { mut model, quantization: of_profile, profile, exact } = model(declaration, models, &mut notes)?;
     stored::apply(declaration, &mut model, &mut notes)?;
     let quantization = quantization(declaration, &model)?;
+    let quantization = quantization.or(of_profile.filter(|_| declaration.quantization.is_none()));
+    notes.extend(profile.as_ref().map(|profile| format!("what is known of the model comes from {profile}")));
     let task = declaration.task.unwrap_or_else(|| {
         let training = declaration.origins.keys().any(|field| field.starts_with("training."));
         if training { Task::Training } else { Task::Inference }
@@ -62,45 +66,42 @@ pub(super) fn workload(declaration: &Declaration, catalog: &Catalog) -> Result<R
     };
     spread_over_gpus(declaration, &mut workload, &mut notes);
     // A fork or a tune of a known model may have longer positions than that.
-    workload.engine.allow_long_context |= !is_exact(declaration, &workload.model, catalog);
-    Ok(Resolved { workload, notes })
+    workload.engine.allow_long_context |= !exact;
+    Ok(Resolved { workload, notes, described: profile.is_some() })
 }
 
-/// The model's config is that of the very checkpoint that is named.
-fn is_exact(declaration: &Declaration, model: &ModelFacts, catalog: &Catalog) -> bool {
-    match (&declaration.model, model) {
-        (Some(ModelReference::Name(name)), ModelFacts::Known(model)) => {
-            model.name.eq_ignore_ascii_case(name) && catalog.entry(name).is_some_and(|entry| !entry.recalled)
-        }
-        (Some(ModelReference::Config(_) | ModelReference::Loaded(_)), _) => true,
-        _ => false,
-    }
-}
-
-fn model(declaration: &Declaration, catalog: &Catalog) -> Result<ModelFacts, Problem> {
-    match &declaration.model {
+fn model(declaration: &Declaration, models: Models<'_>, notes: &mut Vec<String>) -> Result<Found, Problem> {
+    let found = match &declaration.model {
         None => {
             // Of a program that is not known here nothing is read: it may well name its model.
             let known = declaration.engine_named || declaration.task.is_some();
             let why = if known { "no model is named" } else { "the command is not one whose model can be read here" };
             let add = "add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape";
-            Err(problem(Verdict::UnknownModel, format!("{why}; {add}")))
+            Err(format!("{why}; {add}"))
         }
-        Some(ModelReference::Name(name)) => {
-            catalog.find(name).map(ModelFacts::Known).map_err(|error| problem(Verdict::UnknownModel, error.to_string()))
-        }
-        Some(ModelReference::Loaded(model)) => Ok(ModelFacts::Known(Arc::clone(model))),
+        Some(ModelReference::Name(name)) => models.by_name(name),
+        Some(ModelReference::Profile(name)) => models.by_profile(name),
+        Some(ModelReference::Loaded(model)) => Ok(plain(ModelFacts::Known(Arc::clone(model)))),
         Some(ModelReference::Config(config)) => hf_config::read("config", config)
-            .map(|model| ModelFacts::Known(Arc::new(model)))
-            .map_err(|error| problem(Verdict::UnknownModel, error.to_string())),
-        Some(ModelReference::Profile(name)) => Err(problem(
-            Verdict::UnknownModel,
-            format!("the model profile `{name}` cannot be looked up; name the model or give its `config`"),
-        )),
+            .map(|model| plain(ModelFacts::Known(Arc::new(model))))
+            .map_err(|error| error.to_string()),
         Some(ModelReference::Shape { parameters, layers, hidden_size, heads, head_dim }) => {
-            Ok(shape(*parameters, [*layers, *hidden_size, *heads, *head_dim]))
+            Ok(plain(shape(*parameters, [*layers, *hidden_size, *heads, *head_dim])))
         }
+    };
+    match (found, &declaration.fallback) {
+        (Ok(found), _) => Ok(found),
+        (Err(why), Some(ModelReference::Shape { parameters, layers, hidden_size, heads, head_dim })) => {
+            notes.push(format!("{why}: the `parameters` and the shape that are given stand in"));
+            Ok(plain(shape(*parameters, [*layers, *hidden_size, *heads, *head_dim])))
+        }
+        (Err(why), _) => Err(problem(Verdict::UnknownModel, why)),
     }
+}
+
+fn plain(model: ModelFacts) -> Found {
+    let exact = matches!(model, ModelFacts::Known(_));
+    Found { model, quantization: None, profile: None, exact }
 }
 
 fn shape(parameters: f64, [layers, hidden_size, heads, head_dim]: [Option<u64>; 4]) -> ModelFacts {
@@ -206,17 +207,16 @@ pub(super) fn check_gpus(declaration: &Declaration, workload: &Workload) -> Resu
 pub(super) fn check_model(
     declaration: &Declaration,
     workload: &Workload,
-    catalog: &Catalog,
+    models: Models<'_>,
 ) -> Result<Option<String>, Problem> {
     const SAME_WITHIN: f64 = 0.1;
     let (Some(argued), Some(ModelReference::Name(named))) = (&declaration.argument_model, &declaration.model) else {
         return Ok(None);
     };
-    let ModelFacts::Known(annotated) = &workload.model else { return Ok(None) };
-    let Ok(other) = catalog.find(argued) else {
+    let Ok(other) = models.by_name(argued) else {
         return Ok(Some(format!("the annotation's model {named} is believed, the argument names {argued}")));
     };
-    let (ours, theirs) = (annotated.parameters() as f64, other.parameters() as f64);
+    let (ours, theirs) = (size(&workload.model), size(&other.model));
     if (ours - theirs).abs() <= SAME_WITHIN * ours.max(theirs) {
         return Ok(None);
     }
@@ -229,6 +229,13 @@ pub(super) fn check_model(
             billions(theirs)
         ),
     ))
+}
+
+fn size(model: &ModelFacts) -> f64 {
+    match model {
+        ModelFacts::Known(model) => model.parameters() as f64,
+        ModelFacts::Shape(shape) => shape.parameters,
+    }
 }
 
 /// Parameters, where the model is known.

@@ -19,19 +19,19 @@ pub(super) fn shelf() -> &'static Shelf {
         let modern = |device: &Device| device.compute_capability.is_some_and(|capability| capability >= OLDEST);
         let devices = facts::gpus::all()
             .filter(modern)
-            .map(|device| on_shelf(device, Sharing::Exclusive, "nvidia.com/gpu".to_owned(), GPUS_PER_NODE));
+            .map(|device| on_shelf(device, Sharing::Exclusive, "nvidia.com/gpu", GPUS_PER_NODE));
         let slices = facts::gpus::slices().map(|(parent, profile, device)| Slice {
             parent: parent.to_owned(),
             profile: profile.to_owned(),
-            candidate: on_shelf(device, Sharing::Mig, format!("nvidia.com/mig-{profile}"), 1),
+            candidate: on_shelf(device, Sharing::Mig, &format!("nvidia.com/mig-{profile}"), 1),
         });
         Shelf { devices: devices.collect(), slices: slices.collect() }
     })
 }
 
-fn on_shelf(device: Device, sharing: Sharing, resource: String, gpus_per_node: u64) -> Candidate {
-    let class = GpuClass { device, sharing, resource, source: CapacitySource::Product };
-    Candidate { class: Arc::new(class), gpus_per_node, nodes: 0 }
+fn on_shelf(device: Device, sharing: Sharing, resource: &str, gpus_per_node: u64) -> Candidate {
+    let class = GpuClass { sharing, ..GpuClass::whole(device, resource, CapacitySource::Product) };
+    Candidate { class: Arc::new(class), gpus_per_node, nodes: 0, crowding: None }
 }
 
 #[cfg(test)]

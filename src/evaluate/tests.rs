@@ -3,6 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::spec::nodes::{NodeView, inventory};
 
+mod profiles;
+
 fn nodes(list: &[(&str, u64, u64)]) -> Inventory {
     inventory(list.iter().map(|(product, mib, count)| {
         let node = json!({
@@ -29,8 +31,14 @@ fn judge_under(policy: &Policy, annotations: &Value, container: &Value, on: &[(&
     let pod = json!({"metadata": {"name": "p", "annotations": annotations}, "spec": {"containers": [container]}});
     let template: PodTemplate = serde_json::from_value(pod).unwrap();
     let inventory = nodes(on);
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: Some(&inventory), policy, config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory: Some(&inventory),
+        policy,
+        config_maps: None,
+    };
     evaluate(&template, &Source::default(), &PolicyInput::default(), &environment).remove(0)
 }
 

@@ -28,6 +28,8 @@ pub struct Gpu {
     pub visible: Option<Bytes>,
     /// Major and minor compute capability; only NVIDIA's have one.
     pub compute_capability: Option<(u8, u8)>,
+    /// `visible` is a bound from below, not a reading.
+    pub floor: bool,
     /// Names in lower case with dashes, this product's own first.
     full: Vec<String>,
     /// The same without vendor.
@@ -56,11 +58,12 @@ impl Gpu {
         let visible = cells.next().and_then(|mib| mib.parse().ok()).map(Bytes::from_mib);
         let capability = cells.next().and_then(|text| text.split_once('.'));
         let compute_capability = capability.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let floor = cells.next() == Some("derived_floor");
         let others = others.split(',').filter(|name| !name.is_empty());
         let full: Vec<String> = std::iter::once(product).chain(others).map(dashed).collect();
         let mut names: Vec<String> = full.iter().map(|name| without_vendor(name)).collect();
         names.dedup();
-        Some(Self { product, visible, compute_capability, full, names })
+        Some(Self { product, visible, compute_capability, floor, full, names })
     }
 
     /// A partition of a device rather than a whole one.
@@ -125,11 +128,32 @@ pub fn by_product(label: &str) -> Option<&'static Gpu> {
         .or_else(|| only(products().iter().filter(|gpu| gpu.names.contains(&name))))
 }
 
+/// The whole product with a name all of whose words are among those of a longer one, as drivers write them
+/// (`AMD_Instinct_MI300X_OAM`).
+#[must_use]
+pub fn within(label: &str) -> Option<&'static Gpu> {
+    if label.len() > MOST_CHARS {
+        return None;
+    }
+    let words = plain(label);
+    let all = |name: &String| name.split('-').all(|word| words.split('-').any(|known| known == word));
+    only(products().iter().filter(|gpu| !gpu.is_slice() && gpu.names.iter().any(all)))
+}
+
+fn instance_table() -> &'static [(&'static str, Instance)] {
+    static TABLE: OnceLock<Vec<(&'static str, Instance)>> = OnceLock::new();
+    TABLE.get_or_init(|| INSTANCES.lines().filter_map(instance).collect())
+}
+
+/// Every instance type, with its name in lower case.
+pub fn instances() -> impl Iterator<Item = (&'static str, &'static Instance)> {
+    instance_table().iter().map(|(name, instance)| (*name, instance))
+}
+
 /// What nodes of a cloud's instance type have.
 #[must_use]
 pub fn by_instance_type(name: &str) -> Option<Instance> {
-    static TABLE: OnceLock<Vec<(&'static str, Instance)>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| INSTANCES.lines().filter_map(instance).collect());
+    let table = instance_table();
     let name = (name.len() <= MOST_CHARS).then(|| name.trim().to_ascii_lowercase())?;
     let at = table.binary_search_by(|(known, _)| (*known).cmp(name.as_str())).ok()?;
     table.get(at).map(|(_, instance)| *instance)

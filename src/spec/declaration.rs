@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::dra::ClaimUse;
+use super::gpus::Share;
 use crate::decide::Mode;
 use crate::estimate::Bytes;
 use crate::estimate::dtype::DType;
@@ -94,6 +96,8 @@ pub struct Declaration {
     pub replica_pods: Option<u64>,
     /// GPUs that the container requests (limits of GPU resources), with the resource name; `None` without.
     pub gpus: Option<GpuRequest>,
+    /// Claims on devices, where no GPU resource is requested; what they come to depends on the cluster.
+    pub claims: Vec<ClaimUse>,
     /// Things that could not be read and may matter, with what to add; they make the verdict `UNKNOWN_WORKLOAD` only
     /// if no estimate is possible, and are shown as notes otherwise.
     pub unread: Vec<String>,
@@ -118,6 +122,16 @@ pub struct GpuRequest {
     pub resource: String,
     /// How many.
     pub count: u64,
+    /// The part of each that is asked for; `None` for all of it.
+    pub share: Option<Share>,
+}
+
+impl GpuRequest {
+    /// Whole devices.
+    #[must_use]
+    pub fn new(resource: &str, count: u64) -> Self {
+        Self { resource: resource.to_owned(), count, share: None }
+    }
 }
 
 /// A malformed annotation or argument: where, what, and what to do.

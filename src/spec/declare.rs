@@ -25,7 +25,7 @@ pub fn declare_with(pod: &PodTemplate, maps: Option<&ConfigMaps>) -> Vec<Result<
         Ok(target) => target,
         Err(error) => return vec![Err(error)],
     };
-    let mut matter: Vec<&Container> = pod.containers().filter(|container| gpus::request(container).is_some()).collect();
+    let mut matter: Vec<&Container> = pod.containers().filter(|container| has_devices(pod, container)).collect();
     if let Some(target) = target
         && !matter.iter().any(|container| container.name == target.name)
     {
@@ -35,7 +35,16 @@ pub fn declare_with(pod: &PodTemplate, maps: Option<&ConfigMaps>) -> Vec<Result<
         matter.extend(pod.containers().next());
     }
     let target = target.or_else(|| matter.first().copied());
-    matter.iter().map(|container| one(pod, container, target, matter.len(), maps)).collect()
+    let all = matter.iter().map(|container| one(pod, container, target, matter.len(), maps));
+    // Claims may be on any device: they are none of our business where nothing is said of a model.
+    let concerns = |found: &Declaration| {
+        found.gpus.is_some() || found.claims.is_empty() || annotated || found.engine_named || found.model.is_some()
+    };
+    all.filter(|found| found.as_ref().map_or(true, concerns)).collect()
+}
+
+fn has_devices(pod: &PodTemplate, container: &Container) -> bool {
+    !container.resources.claims.is_empty() || gpus::request(pod, container).is_some()
 }
 
 /// The container that the annotations name.
@@ -83,7 +92,10 @@ fn one(
 ) -> Result<Declaration, SpecError> {
     let mut draft = Draft::default();
     draft.out.container.clone_from(&container.name);
-    draft.out.gpus = gpus::request(container);
+    draft.out.gpus = gpus::request(pod, container);
+    if draft.out.gpus.is_none() {
+        draft.out.claims = super::dra::uses(pod, container);
+    }
     draft.out.spans_pods = spans_pods(pod, container);
     draft.out.replica_pods = replica_pods(pod);
     annotations::read_control(&pod.annotations, &mut draft)?;

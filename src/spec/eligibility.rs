@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use super::declaration::GpuRequest;
 use super::pod::{PodSpec, PodTemplate, Toleration};
-use crate::decide::inventory::{Candidate, Candidates, GpuClass, Inventory, Member, NodeClass, Taint};
+use super::selector::Requirement;
+use crate::decide::inventory::{
+    Candidate, Candidates, Crowding, GpuClass, Inventory, Member, NodeClass, Sharing, Taint,
+};
 
 /// Taint that stands for a cordoned node.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
@@ -23,6 +26,7 @@ pub fn candidates(pod: &PodTemplate, request: &GpuRequest, inventory: &Inventory
         let placement = place(&pod.spec, class);
         let offered = offered(class, &request.resource);
         for (gpu, count) in &class.gpus {
+            let (gpu, small) = shared(gpu, request);
             let verdict = match &placement {
                 _ if gpu.resource != request.resource => {
                     Err(format!("offers {}, the pod requests {}", gpu.resource, request.resource))
@@ -31,56 +35,143 @@ pub fn candidates(pod: &PodTemplate, request: &GpuRequest, inventory: &Inventory
                 Ok(_) if offered < request.count => {
                     Err(format!("has {offered} × {} a node, the pod requests {}", request.resource, request.count))
                 }
+                Ok(_) if small.is_some() => Err(small.unwrap_or_default()),
                 Ok(nodes) => Ok(*nodes),
             };
+            let found = |nodes| Candidate {
+                crowding: Crowding::of(&gpu, *count, request.count),
+                class: Arc::clone(&gpu),
+                gpus_per_node: *count,
+                nodes,
+            };
             match verdict {
-                Ok(nodes) => eligible.add(gpu, *count, nodes, ""),
-                Err(reason) => excluded.add(gpu, *count, class.members.len() as u64, &reason),
+                Ok(nodes) => eligible.add(found(nodes), ""),
+                Err(reason) => excluded.add(found(class.members.len() as u64), &reason),
             }
         }
         if placement.is_ok() && offered >= request.count {
-            for gap in class.unknown.iter().filter(|gap| gap.resource == request.resource) {
+            for gap in class.unknown.iter().filter(|gap| gap.covers(&request.resource)) {
                 if !unknown.contains(&gap.reason) {
                     unknown.push(gap.reason.clone());
                 }
             }
         }
     }
-    excluded.0.retain(|(candidate, _)| !eligible.contains(&candidate.class));
+    // The same resource may be had through claims that the scheduler makes.
+    if let Some(claimed) = super::dra::extended(pod, request, inventory) {
+        claimed.eligible.into_iter().for_each(|candidate| eligible.add(candidate, ""));
+        claimed.excluded.into_iter().for_each(|(candidate, reason)| excluded.add(candidate, &reason));
+        unknown.extend(claimed.unknown);
+    }
+    excluded.forget(&eligible);
     Candidates {
         eligible: eligible.largest_first().map(|(candidate, _)| candidate).collect(),
         excluded: excluded.largest_first().collect(),
         unknown,
+        ..Candidates::default()
     }
+}
+
+/// Adds what an autoscaler could bring for the pod.
+pub fn could_be_added<'a>(
+    pod: &PodTemplate,
+    request: &GpuRequest,
+    possible: impl IntoIterator<Item = &'a NodeClass>,
+    candidates: &mut Candidates,
+) {
+    let mut found = Found::default();
+    for class in possible.into_iter().filter(|class| could_take(&pod.spec, class)) {
+        if offered(class, &request.resource) < request.count {
+            continue;
+        }
+        for (gpu, count) in class.gpus.iter().filter(|(gpu, _)| gpu.resource == request.resource) {
+            let (gpu, small) = shared(gpu, request);
+            if small.is_none() {
+                let crowding = Crowding::of(&gpu, *count, request.count);
+                found.add(Candidate { class: gpu, gpus_per_node: *count, nodes: 0, crowding }, "");
+            }
+        }
+        let gaps = class.unknown.iter().filter(|gap| gap.covers(&request.resource));
+        candidates.possible_unknown.extend(gaps.map(|gap| gap.reason.clone()));
+    }
+    candidates.possible = found.largest_first().map(|(candidate, _)| candidate).collect();
+}
+
+/// Whether a node that does not exist yet could take the pod: labels that nothing states may have any value.
+fn could_take(spec: &PodSpec, class: &NodeClass) -> bool {
+    let label = |key: &str| class.labels.get(key).map(String::as_str);
+    let met = |requirement: &Requirement| match label(&requirement.key) {
+        None => true,
+        stated => requirement.matches(stated),
+    };
+    let selected = spec.node_selector.iter().all(|(key, value)| label(key).is_none_or(|have| have == value));
+    let affine = spec
+        .required_affinity
+        .as_ref()
+        .is_none_or(|affinity| affinity.node_selector_terms.iter().any(|term| term.match_expressions.iter().all(met)));
+    spec.node_name.is_empty() && selected && affine && taints(spec, class).is_ok()
 }
 
 /// Allocatable devices of the resource on one node of the class, whatever their class.
 fn offered(class: &NodeClass, resource: &str) -> u64 {
     let known = class.gpus.iter().filter(|(gpu, _)| gpu.resource == resource).map(|(_, count)| *count);
-    let unknown = class.unknown.iter().filter(|gap| gap.resource == resource).map(|gap| gap.count);
+    let unknown = class.unknown.iter().filter(|gap| gap.covers(resource)).map(|gap| gap.count);
     known.chain(unknown).fold(0, u64::saturating_add)
+}
+
+/// The class as the pod has it: the part of a device that it asks for, or why the device is too small for that.
+fn shared(class: &Arc<GpuClass>, request: &GpuRequest) -> (Arc<GpuClass>, Option<String>) {
+    /// Labels and registers count what the driver keeps for itself too.
+    const RUNTIME_OF_TOTAL: f64 = 0.9;
+    let Some(share) = request.share else { return (Arc::clone(class), None) };
+    let amount = share.amount.of(class.device.visible);
+    if amount.scale(RUNTIME_OF_TOTAL) > class.device.visible {
+        return (
+            Arc::clone(class),
+            Some(format!("a device has {:.1}, the pod asks for {amount:.1} of one", class.device.visible)),
+        );
+    }
+    let mut class = GpuClass::clone(class);
+    class.assured = amount.min(class.device.visible);
+    if share.enforced {
+        class.device.visible = class.assured;
+        class.sharing = Sharing::Limited;
+    } else if class.assured < class.device.visible {
+        class.sharing = Sharing::Fraction;
+    }
+    (Arc::new(class), None)
 }
 
 /// GPU classes met so far, each once.
 #[derive(Default)]
-struct Found(Vec<(Candidate, String)>);
+pub(super) struct Found(Vec<(Candidate, String)>);
 
 impl Found {
     fn contains(&self, class: &Arc<GpuClass>) -> bool {
         self.0.iter().any(|(candidate, _)| same(&candidate.class, class))
     }
 
-    fn add(&mut self, class: &Arc<GpuClass>, per_node: u64, nodes: u64, reason: &str) {
-        if let Some((candidate, _)) = self.0.iter_mut().find(|(candidate, _)| same(&candidate.class, class)) {
-            candidate.gpus_per_node = candidate.gpus_per_node.max(per_node);
-            candidate.nodes = candidate.nodes.saturating_add(nodes);
-            return;
-        }
-        let candidate = Candidate { class: Arc::clone(class), gpus_per_node: per_node, nodes };
-        self.0.push((candidate, reason.to_owned()));
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    fn largest_first(mut self) -> impl Iterator<Item = (Candidate, String)> {
+    /// Leaves out classes that others have.
+    pub(super) fn forget(&mut self, others: &Self) {
+        self.0.retain(|(candidate, _)| !others.contains(&candidate.class));
+    }
+
+    pub(super) fn add(&mut self, found: Candidate, reason: &str) {
+        let Some((candidate, _)) = self.0.iter_mut().find(|(known, _)| same(&known.class, &found.class)) else {
+            return self.0.push((found, reason.to_owned()));
+        };
+        candidate.gpus_per_node = candidate.gpus_per_node.max(found.gpus_per_node);
+        candidate.nodes = candidate.nodes.saturating_add(found.nodes);
+        // The node with the most devices behind the request counts.
+        candidate.crowding =
+            candidate.crowding.zip(found.crowding).map(|(a, b)| if a.devices < b.devices { b } else { a });
+    }
+
+    pub(super) fn largest_first(mut self) -> impl Iterator<Item = (Candidate, String)> {
         self.0.sort_by(|(a, _), (b, _)| {
             let (a, b) = (&a.class.device, &b.class.device);
             b.visible.cmp(&a.visible).then_with(|| a.product.cmp(&b.product))
@@ -94,7 +185,7 @@ fn same(a: &Arc<GpuClass>, b: &Arc<GpuClass>) -> bool {
 }
 
 /// How many nodes of the class accept the pod, or the first reason why none does.
-fn place(spec: &PodSpec, class: &NodeClass) -> Result<u64, String> {
+pub(super) fn place(spec: &PodSpec, class: &NodeClass) -> Result<u64, String> {
     if spec.node_name.is_empty() {
         cordon(spec, class)?;
     }

@@ -3,8 +3,7 @@
 
 mod meanings;
 mod names;
-
-use std::str::FromStr;
+mod setters;
 
 use serde_json::Value;
 
@@ -12,12 +11,14 @@ use super::draft::Draft;
 use super::numbers;
 use super::suggest::did_you_mean;
 use crate::estimate::Bytes;
-use crate::estimate::dtype::DType;
-use crate::estimate::workload::{
-    Checkpointing, EngineName, Loss, Method, Optimizer, Precision, Schedule, Sharding, Task, Version,
-};
+use crate::estimate::workload::{Checkpointing, Loss, Optimizer, Precision, Schedule, Sharding};
 
 pub(crate) use names::QUANTIZATIONS;
+pub(super) use setters::version;
+use setters::{
+    set_checkpointing, set_dtype, set_engine, set_gpu_layers, set_loss, set_method, set_optimizer, set_precision,
+    set_quantization, set_schedule, set_sharding, set_task, set_version,
+};
 
 /// One field.
 pub(super) struct Field {
@@ -65,17 +66,6 @@ const MAX_BUCKET: u64 = 1_000_000_000_000;
 const MAX_DEGREE: u64 = 65_536;
 
 const TASKS: &[&str] = &["inference", "training"];
-const ENGINES: &[(&str, EngineName)] = &[
-    ("vllm", EngineName::Vllm),
-    ("sglang", EngineName::Sglang),
-    ("tgi", EngineName::Tgi),
-    ("trtllm", EngineName::Trtllm),
-    ("tensorrt-llm", EngineName::Trtllm),
-    ("llamacpp", EngineName::Llamacpp),
-    ("llama.cpp", EngineName::Llamacpp),
-    ("ollama", EngineName::Ollama),
-    ("generic", EngineName::Generic),
-];
 const ENGINE_NAMES: &[&str] = &["vllm", "sglang", "tgi", "trtllm", "llamacpp", "ollama", "generic"];
 const DTYPES: &[&str] = &["auto", "fp32", "fp16", "bf16", "fp8", "int8", "int4", "fp4"];
 const METHODS: &[&str] = &["auto", "reference"];
@@ -408,101 +398,4 @@ fn flag(text: &str) -> Result<bool, String> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err(format!("`{}` is not allowed: `true` or `false`", numbers::shown(text))),
     }
-}
-
-fn set_task(draft: &mut Draft, text: &str) -> bool {
-    draft.out.task = match text {
-        "inference" => Some(Task::Inference),
-        "training" => Some(Task::Training),
-        _ => return false,
-    };
-    true
-}
-
-fn set_dtype(text: &str, target: &mut Option<DType>) -> bool {
-    *target = match text {
-        "auto" => None,
-        _ => match DType::from_str(text) {
-            Ok(dtype) => Some(dtype),
-            Err(_) => return false,
-        },
-    };
-    true
-}
-
-fn set_quantization(draft: &mut Draft, text: &str) -> bool {
-    let known = QUANTIZATIONS.contains(&text);
-    if known {
-        draft.out.quantization = Some(text.to_owned());
-    }
-    known
-}
-
-fn set_engine(draft: &mut Draft, text: &str) -> bool {
-    match ENGINES.iter().find(|(name, _)| *name == text) {
-        Some((_, name)) => {
-            draft.out.engine.name = *name;
-            draft.out.engine_named = true;
-            true
-        }
-        None => false,
-    }
-}
-
-fn set_version(draft: &mut Draft, text: &str) -> bool {
-    draft.out.engine.version = version(text);
-    draft.out.engine.version.is_some()
-}
-
-/// Every layer, or a number of layers from the last one on.
-fn set_gpu_layers(draft: &mut Draft, text: &str) -> bool {
-    let layers = if text == "all" { Some(u64::MAX) } else { text.parse().ok().filter(|n| *n <= 100_000) };
-    draft.out.engine.gpu_layers = layers;
-    layers.is_some()
-}
-
-/// `v0.19.0`, `0.8.5.post1`, `0.11.0rc2+cu129`, `0.19`: the leading dotted numbers, at least two.
-pub(super) fn version(text: &str) -> Option<Version> {
-    let mut numbers = [0_u16; 3];
-    let mut found = 0;
-    for (slot, part) in numbers.iter_mut().zip(text.trim().trim_start_matches(['v', 'V']).split('.')) {
-        let digits: &str = part.get(..part.bytes().take_while(u8::is_ascii_digit).count()).unwrap_or("");
-        let Ok(number) = digits.parse() else { break };
-        *slot = number;
-        found += 1;
-        if digits.len() < part.len() {
-            break;
-        }
-    }
-    (found >= 2).then_some(Version(numbers))
-}
-
-macro_rules! name_setters {
-    ($($function:ident: $type:ident => $slot:ident),+ $(,)?) => {
-        $(fn $function(draft: &mut Draft, text: &str) -> bool {
-            let value = $type::from_name(text);
-            if value.is_some() {
-                draft.out.training.$slot = value;
-            }
-            value.is_some()
-        })+
-    };
-}
-
-name_setters! {
-    set_optimizer: Optimizer => optimizer,
-    set_precision: Precision => precision,
-    set_sharding: Sharding => sharding,
-    set_checkpointing: Checkpointing => checkpointing,
-    set_loss: Loss => loss,
-    set_schedule: Schedule => schedule,
-}
-
-fn set_method(draft: &mut Draft, text: &str) -> bool {
-    draft.out.method = match text {
-        "auto" => Method::Auto,
-        "reference" => Method::Reference,
-        _ => return false,
-    };
-    true
 }

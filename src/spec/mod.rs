@@ -4,8 +4,10 @@
 
 pub mod annotations;
 mod args;
+pub mod cel;
 pub mod declaration;
 mod declare;
+pub mod dra;
 mod draft;
 pub mod eligibility;
 mod fields;
@@ -25,5 +27,6 @@ pub use declare::{declare, declare_with};
 pub use eligibility::candidates;
 pub(crate) use fields::QUANTIZATIONS;
 pub use pod::PodTemplate;
-mod gpu_labels;
+pub mod gpu_labels;
+pub mod nodepools;
 pub mod nodes;

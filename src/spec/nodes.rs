@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::gpu_labels::{self, Found};
-use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint, UnknownCapacity};
+use super::dra::Placed;
+use super::gpu_labels::{Equipment, equipment};
+use crate::decide::inventory::dynamic::{Dynamic, NodeDevices};
+use crate::decide::inventory::{GpuClass, Inventory, Member, NodeClass, Taint};
 
 /// What is read of a node; everything else is skipped.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -28,6 +30,19 @@ pub struct NodeView {
     pub status: NodeStatus,
 }
 
+impl NodeView {
+    fn named(name: &str) -> Self {
+        Self { metadata: NodeMetadata { name: name.to_owned(), ..NodeMetadata::default() }, ..Self::default() }
+    }
+
+    /// Allocatable devices of a resource, or those that exist but are not allocatable at the moment.
+    #[must_use]
+    pub fn stated(&self, resource: &str) -> Option<u64> {
+        let positive = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
+        positive(&self.status.allocatable).or_else(|| positive(&self.status.capacity))
+    }
+}
+
 /// Of a node's metadata.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
@@ -37,6 +52,9 @@ pub struct NodeMetadata {
     /// Labels.
     #[serde(deserialize_with = "null_as_default")]
     pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(deserialize_with = "null_as_default")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Of a node's spec.
@@ -112,9 +130,26 @@ fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
 /// The inventory of a set of nodes, in any order.
 #[must_use]
 pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inventory {
+    with_devices(nodes, Placed::default(), Dynamic::default())
+}
+
+/// The same with devices that drivers publish. Nodes of which only those are known accept any pod.
+#[must_use]
+pub fn with_devices<N: Borrow<NodeView>>(
+    nodes: impl IntoIterator<Item = N>,
+    mut placed: Placed,
+    dynamic: Dynamic,
+) -> Inventory {
     let nodes: Vec<N> = nodes.into_iter().collect();
-    let mut equipped: Vec<(&NodeView, Equipment)> =
-        nodes.iter().map(|node| (node.borrow(), equipment(node.borrow()))).filter(|(_, e)| !e.is_empty()).collect();
+    let names: BTreeSet<&str> = nodes.iter().map(|node| node.borrow().metadata.name.as_str()).collect();
+    let unheard = placed.nodes.keys().filter(|name| !names.contains(name.as_str()));
+    let unheard: Vec<NodeView> = unheard.map(|name| NodeView::named(name)).collect();
+    let all = nodes.iter().map(Borrow::borrow).chain(&unheard);
+    let mut equipped: Vec<(&NodeView, Equipment)> = all
+        .map(|node| (node, equipment(node)))
+        .filter(|(node, equipment)| !equipment.is_empty() || placed.nodes.contains_key(&node.metadata.name))
+        .collect();
+    let mut devices: Vec<Arc<NodeDevices>> = Vec::new();
     equipped.sort_by(|a, b| a.0.metadata.name.cmp(&b.0.metadata.name));
     let own_keys = keys_of_single_nodes(equipped.iter().map(|(node, _)| &node.metadata.labels));
 
@@ -125,7 +160,9 @@ pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inv
             equipment.gpus.into_iter().map(|(class, count)| (intern(&mut interned, class), count)).collect();
         let (own, shared): (BTreeMap<_, _>, BTreeMap<_, _>) =
             node.metadata.labels.clone().into_iter().partition(|(key, _)| own_keys.contains(key.as_str()));
+        let own_devices = placed.nodes.remove(&node.metadata.name).map(|own| intern(&mut devices, own));
         let key = Key {
+            devices: own_devices.as_ref().map(|own| position(&devices, own)),
             gpus: gpus.iter().map(|(class, count)| (position(&interned, class), *count)).collect(),
             unknown: equipment.unknown.iter().map(|u| (u.resource.clone(), u.count, u.reason.clone())).collect(),
             taints: taints(node),
@@ -139,16 +176,24 @@ pub fn inventory<N: Borrow<NodeView>>(nodes: impl IntoIterator<Item = N>) -> Inv
             unschedulable: key.unschedulable,
             gpus,
             unknown: equipment.unknown,
+            devices: own_devices,
             members: Vec::new(),
         });
         class.members.push(member);
     }
-    Inventory { classes: classes.into_values().collect(), nodes: nodes.len() }
+    let dynamic = Dynamic { unplaced: placed.unplaced, ..dynamic };
+    Inventory {
+        classes: classes.into_values().collect(),
+        nodes: nodes.len() + unheard.len(),
+        dynamic,
+        possible: Vec::new(),
+    }
 }
 
 /// What makes two nodes the same. The order of the fields is the order of the classes.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
+    devices: Option<usize>,
     gpus: Vec<(usize, u64)>,
     unknown: Vec<(String, u64, String)>,
     taints: Vec<Taint>,
@@ -156,49 +201,7 @@ struct Key {
     labels: BTreeMap<String, String>,
 }
 
-/// The GPUs of one node.
-struct Equipment {
-    gpus: Vec<(GpuClass, u64)>,
-    unknown: Vec<UnknownCapacity>,
-}
-
-impl Equipment {
-    const fn is_empty(&self) -> bool {
-        self.gpus.is_empty() && self.unknown.is_empty()
-    }
-}
-
-/// Every accelerator resource that the node offers. A fresh node says 0, or nothing, until its device plugin has
-/// registered: then what its labels promise counts, since a pod would wait for it and run.
-fn equipment(node: &NodeView) -> Equipment {
-    let labels = &node.metadata.labels;
-    let names = node.status.allocatable.keys().chain(node.status.capacity.keys());
-    let mut offered: BTreeMap<&str, u64> = names
-        .filter(|name| gpu_labels::is_accelerator(name))
-        .filter_map(|name| Some((name.as_str(), stated_count(node, name)?)))
-        .collect();
-    if offered.is_empty() {
-        offered.extend(gpu_labels::promised(labels));
-    }
-    let mut found = Equipment { gpus: Vec::new(), unknown: Vec::new() };
-    for (resource, count) in offered {
-        match gpu_labels::class_of(labels, resource) {
-            Found::Known(class) => found.gpus.push((class, count)),
-            Found::Unknown(reason) => {
-                found.unknown.push(UnknownCapacity { resource: resource.to_owned(), count, reason });
-            }
-        }
-    }
-    found
-}
-
-/// Allocatable devices, or those that exist but are not allocatable at the moment.
-fn stated_count(node: &NodeView, resource: &str) -> Option<u64> {
-    let positive = |map: &BTreeMap<String, Count>| map.get(resource).and_then(|count| count.0).filter(|&n| n > 0);
-    positive(&node.status.allocatable).or_else(|| positive(&node.status.capacity))
-}
-
-fn taints(node: &NodeView) -> Vec<Taint> {
+pub(super) fn taints(node: &NodeView) -> Vec<Taint> {
     let mut taints: Vec<Taint> = node
         .spec
         .taints
@@ -234,7 +237,7 @@ fn keys_of_single_nodes<'a>(nodes: impl Iterator<Item = &'a BTreeMap<String, Str
 }
 
 /// One allocation a class, however many nodes have it. There are few classes, so a linear search will do.
-fn intern(known: &mut Vec<Arc<GpuClass>>, class: GpuClass) -> Arc<GpuClass> {
+fn intern<T: PartialEq>(known: &mut Vec<Arc<T>>, class: T) -> Arc<T> {
     if let Some(same) = known.iter().find(|other| ***other == class) {
         return Arc::clone(same);
     }
@@ -243,7 +246,7 @@ fn intern(known: &mut Vec<Arc<GpuClass>>, class: GpuClass) -> Arc<GpuClass> {
     class
 }
 
-fn position(known: &[Arc<GpuClass>], class: &Arc<GpuClass>) -> usize {
+fn position<T>(known: &[Arc<T>], class: &Arc<T>) -> usize {
     known.iter().position(|other| Arc::ptr_eq(other, class)).unwrap_or(known.len())
 }
 

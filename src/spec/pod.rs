@@ -81,6 +81,9 @@ pub struct PodSpec {
     /// Volumes; only ConfigMaps in them are looked at.
     #[serde(deserialize_with = "or_default")]
     pub volumes: Vec<Volume>,
+    /// Claims on devices (dynamic resource allocation).
+    #[serde(deserialize_with = "or_default")]
+    pub resource_claims: Vec<PodClaim>,
     /// Labels that the node must have.
     #[serde(deserialize_with = "strings")]
     pub node_selector: BTreeMap<String, String>,
@@ -222,9 +225,36 @@ pub struct Resources {
     /// Lower bounds.
     #[serde(deserialize_with = "quantities")]
     pub requests: BTreeMap<String, String>,
-    /// Devices are asked for through dynamic resource allocation.
-    #[serde(deserialize_with = "is_non_empty_list")]
-    pub claims: bool,
+    /// Claims of the pod that the container uses (dynamic resource allocation).
+    #[serde(deserialize_with = "or_default")]
+    pub claims: Vec<UsedClaim>,
+}
+
+/// A claim that a container uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct UsedClaim {
+    /// Name in the pod.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// One request of it; empty for all.
+    #[serde(deserialize_with = "or_default")]
+    pub request: String,
+}
+
+/// A claim of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodClaim {
+    /// Name in the pod.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// Name of an object that exists.
+    #[serde(deserialize_with = "or_default")]
+    pub resource_claim_name: String,
+    /// Name of the template that one is made from for each pod.
+    #[serde(deserialize_with = "or_default")]
+    pub resource_claim_template_name: String,
 }
 
 /// A taint that the pod accepts.

@@ -163,6 +163,66 @@ impl CacheSynced {
     }
 }
 
+/// The cluster has no objects of an optional kind that we could read.
+#[derive(Debug, Clone, Copy)]
+pub struct KindAbsent<'a> {
+    /// The kind in lower case and plural.
+    pub cache: &'static str,
+    /// What the API server said.
+    pub problem: &'a str,
+}
+
+impl KindAbsent<'_> {
+    /// Logs: a choice of whoever installed the cluster, so no error.
+    pub fn emit(&self) {
+        info!(cache = self.cache, problem = self.problem, "kind not available, done without");
+    }
+}
+
+/// The status of a model profile could not be written; decisions do not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusNotWritten<'a> {
+    /// Which, as users name it.
+    pub profile: &'a str,
+    /// Why.
+    pub problem: &'a str,
+}
+
+impl StatusNotWritten<'_> {
+    /// Logs.
+    pub fn emit(&self) {
+        warn!(profile = self.profile, problem = self.problem, "status of a model profile not written");
+    }
+}
+
+/// A model was looked up on the Hub.
+#[derive(Debug, Clone)]
+pub struct ModelLookedUp<'a> {
+    /// Name of its repository.
+    pub model: &'a str,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Code and words of why there is none.
+    pub result: Result<(), (&'static str, String)>,
+}
+
+impl ModelLookedUp<'_> {
+    /// Logs and counts by result.
+    pub fn emit(&self, metrics: &Metrics) {
+        let (model, seconds) = (self.model, self.elapsed.as_secs_f64());
+        match &self.result {
+            Ok(()) => {
+                metrics.count(families::HUB_LOOKUPS, &["ok"]);
+                info!(model, seconds, "model looked up");
+            }
+            Err((code, problem)) => {
+                metrics.count(families::HUB_LOOKUPS, &[code]);
+                warn!(model, seconds, problem, "model not found on the Hub");
+            }
+        }
+    }
+}
+
 /// The policy file changed.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyReloaded<'a> {
@@ -264,6 +324,14 @@ impl crate::cluster::Observer for Metrics {
 
     fn synced(&self, cache: &'static str, objects: usize) {
         CacheSynced { cache, objects }.emit();
+    }
+
+    fn absent(&self, cache: &'static str, problem: &str) {
+        KindAbsent { cache, problem }.emit();
+    }
+
+    fn status_not_written(&self, profile: &str, problem: &str) {
+        StatusNotWritten { profile, problem }.emit();
     }
 }
 

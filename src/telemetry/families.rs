@@ -82,6 +82,8 @@ families! {
         "Objects that a watch delivered and that could not be decoded; they are left out.";
     CONFIG_RELOADS = Counter "vramguard_config_reloads_total" ["result"]
         "Changes of the policy file that were seen; result is ok or error, an error keeps the old policy.";
+    HUB_LOOKUPS = Counter "vramguard_hub_lookups_total" ["result"]
+        "Models that were looked up on the Hub; result is ok or why there is none.";
     CERTIFICATE_EXPIRY = Gauge "vramguard_certificate_expiry_timestamp_seconds" []
         "When the serving certificate expires, Unix time.";
     BUILD_INFO = Gauge "vramguard_build_info" ["version"]

@@ -32,6 +32,8 @@ const FROM_THE_START: &[(Family, &[&str])] = &[
     (families::CACHE_BAD_OBJECTS, &["nodes"]),
     (families::CACHE_BAD_OBJECTS, &["namespaces"]),
     (families::CACHE_BAD_OBJECTS, &["pods"]),
+    (families::CACHE_BAD_OBJECTS, &["modelprofiles"]),
+    (families::CACHE_BAD_OBJECTS, &["clustermodelprofiles"]),
     (families::ERRORS, &["malformed"]),
     (families::ERRORS, &["timeout"]),
     (families::ERRORS, &["too_large"]),

@@ -46,6 +46,8 @@ pub(super) fn decide(app: &App, endpoint: Endpoint, request: &Request<'_>) -> Ou
     };
     let environment = Environment {
         catalog: Catalog::embedded(),
+        profiles: &snapshot.profiles,
+        source: app.model_source(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
         config_maps: config_maps.as_deref(),

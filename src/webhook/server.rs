@@ -16,6 +16,8 @@ use super::router;
 use super::tls::{Certificate, TlsError};
 use crate::cluster::{Cluster, client};
 use crate::config::{Config, PolicyError, PolicyFile};
+#[cfg(feature = "hub")]
+use crate::facts::hub::Hub;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::{ConnectionFailed, Lifecycle};
 use crate::telemetry::metrics::MetricsError;
@@ -59,6 +61,10 @@ pub enum ServeError {
     /// No cluster.
     #[error("cluster")]
     Client(#[from] client::ClientError),
+    /// The look-up on the Hub cannot be set up.
+    #[cfg(feature = "hub")]
+    #[error("hub")]
+    Hub(#[from] crate::facts::hub::HubError),
     /// Metrics cannot be registered.
     #[error("telemetry")]
     Metrics(#[from] MetricsError),
@@ -142,7 +148,10 @@ pub async fn run(config: &Config) -> Result<(), ServeError> {
     let certificate = Certificate::load(&config.certificate)?;
     let client = client::connect(config.kubeconfig.as_deref()).await?;
     let cluster = if config.read_config_maps { Cluster::with_config_maps() } else { Cluster::default() };
-    let app = Arc::new(App::new(Metrics::new()?, policy, cluster, certificate));
+    let app = App::new(Metrics::new()?, policy, cluster, certificate);
+    #[cfg(feature = "hub")]
+    let app = app.with_hub(config.hub.clone().map(Hub::new).transpose()?);
+    let app = Arc::new(app);
     let mut server = Server::start(Arc::clone(&app), config.bind, config.metrics_bind)?;
     if let Some(path) = &config.ports_out {
         write_ports(path, &server).map_err(|source| ServeError::PortsOut { path: path.clone(), source })?;

@@ -68,6 +68,8 @@ fn refresh(app: &App) {
     let config_maps = app.cluster.config_maps();
     let environment = Environment {
         catalog: Catalog::embedded(),
+        profiles: &snapshot.profiles,
+        source: app.model_source(),
         inventory: snapshot.known_inventory(),
         policy: &policy,
         config_maps: config_maps.as_deref(),

@@ -7,6 +7,7 @@ use vramguard::decide::{Inventory, Policy};
 use vramguard::estimate::TermName;
 use vramguard::evaluate::{Environment, evaluate};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 use vramguard::spec::pod::PodTemplate;
 
 use crate::support::{self, Row};
@@ -126,8 +127,14 @@ fn report(row: &Value, trainer: bool) -> Option<Report> {
     });
     let pod: PodTemplate = serde_json::from_value(pod).unwrap();
     let inventory: Option<&Inventory> = None;
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     Some(evaluate(&pod, &Source::default(), &PolicyInput::default(), &environment).remove(0))
 }
 

@@ -10,6 +10,7 @@ use vramguard::estimate::model::Model;
 use vramguard::estimate::{Bytes, TermName};
 use vramguard::evaluate::{Environment, evaluate};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 
 use crate::family;
 use crate::sample::{Quantity, Sample};
@@ -68,6 +69,8 @@ pub fn evaluated(row: &Value, more: &[String]) -> Report {
     let templates = vramguard::spec::kinds::templates(&pod(row, more)).unwrap();
     let environment = Environment {
         catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
         inventory: Some(inventory),
         policy: &Policy::default(),
         config_maps: None,

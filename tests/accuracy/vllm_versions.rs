@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vramguard::decide::inventory::{Candidate, CapacitySource, GpuClass, Sharing};
+use vramguard::decide::inventory::{Candidate, CapacitySource, GpuClass};
 use vramguard::decide::policy::PolicyInput;
 use vramguard::decide::report::{EstimateView, Report, Source};
 use vramguard::decide::{Candidates, Policy, Verdict};
 use vramguard::estimate::{Bytes, Device, Interval, ServingDetail, TermName};
 use vramguard::evaluate::{Environment, evaluate_declaration};
 use vramguard::facts::catalog::Catalog;
+use vramguard::facts::profile::Profiles;
 
 use crate::family;
 use crate::sample::{Quantity, Sample};
@@ -84,14 +85,9 @@ fn card(row: &Value, gib: f64) -> Candidates {
         visible: Bytes::from_gib(gib),
         compute_capability: None,
     };
-    let class = GpuClass {
-        device,
-        sharing: Sharing::Exclusive,
-        resource: "nvidia.com/gpu".to_owned(),
-        source: CapacitySource::Given,
-    };
+    let class = GpuClass::whole(device, "nvidia.com/gpu", CapacitySource::Given);
     Candidates {
-        eligible: vec![Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1 }],
+        eligible: vec![Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1, crowding: None }],
         ..Candidates::default()
     }
 }
@@ -99,8 +95,14 @@ fn card(row: &Value, gib: f64) -> Candidates {
 fn report(row: &Value, candidates: &Candidates) -> Report {
     let template = serde_json::from_value(pod(row)).unwrap();
     let declaration = vramguard::spec::declare(&template).remove(0).unwrap();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &Policy::default(), config_maps: None };
+    let environment = Environment {
+        catalog: Catalog::embedded(),
+        profiles: Profiles::none(),
+        source: None,
+        inventory: None,
+        policy: &Policy::default(),
+        config_maps: None,
+    };
     evaluate_declaration(&declaration, &Source::default(), &PolicyInput::default(), Some(candidates), &environment)
 }
 

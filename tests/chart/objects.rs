@@ -46,10 +46,11 @@ fn no_secret_is_ever_rendered() {
 
 #[test]
 fn objects_are_unique_labelled_and_in_the_release_namespace() {
-    const CLUSTER_WIDE: [&str; 5] = [
+    const CLUSTER_WIDE: [&str; 6] = [
         "Namespace",
         "ClusterRole",
         "ClusterRoleBinding",
+        "CustomResourceDefinition",
         "MutatingWebhookConfiguration",
         "ValidatingWebhookConfiguration",
     ];
@@ -123,21 +124,58 @@ fn the_server_is_probed_spread_and_drained() {
 }
 
 #[test]
-fn rights_are_to_read_nodes_namespaces_and_pods_and_config_maps_where_asked() {
-    let read =
-        |resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": ["get", "list", "watch"]});
+fn rights_are_to_read_and_to_say_what_became_of_a_profile() {
     for (name, objects) in installations() {
-        let deployment = of_kind(&objects, "Deployment")[0].to_string();
-        let mut rules = vec![read(&["nodes", "namespaces", "pods"])];
-        if deployment.contains("--read-config-maps") {
-            rules.push(read(&["configmaps"]));
+        let roles = of_kind(&objects, "ClusterRole");
+        if roles.is_empty() {
+            // rbac.create is off: somebody else grants them.
+            continue;
         }
-        assert_eq!(rules.len() == 2, name == "everything-values", "{name}: only where the values say so");
-        for role in of_kind(&objects, "ClusterRole") {
-            assert_eq!(role["rules"], json!(rules), "{name}");
+        let servers = roles
+            .iter()
+            .find(|role| role["metadata"]["labels"].as_object().unwrap().keys().all(|key| !key.contains("aggregate")));
+        let read = ["get", "list", "watch"];
+        let deployment = of_kind(&objects, "Deployment")[0].to_string();
+        let mut expected =
+            vec![json!({"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": read})];
+        let config_maps = deployment.contains("--read-config-maps");
+        assert_eq!(config_maps, name == "everything-values", "{name}: only where the values say so");
+        expected.extend([
+            json!({"apiGroups": ["vramguard.io"], "resources": ["modelprofiles", "clustermodelprofiles"], "verbs": read}),
+            json!({"apiGroups": ["vramguard.io"], "resources": ["modelprofiles/status", "clustermodelprofiles/status"], "verbs": ["patch"]}),
+        ]);
+        if config_maps {
+            expected.push(json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": read}));
+        }
+        let claims = ["resourceslices", "deviceclasses", "resourceclaims", "resourceclaimtemplates"];
+        expected.extend([
+            json!({"apiGroups": ["resource.k8s.io"], "resources": claims, "verbs": read}),
+            json!({"apiGroups": ["karpenter.sh"], "resources": ["nodepools"], "verbs": read}),
+        ]);
+        let expected = json!(expected);
+        assert_eq!(servers.unwrap()["rules"], expected, "{name}");
+        // Users' roles are about profiles and nothing else.
+        for role in roles.iter().filter(|role| role["rules"] != expected) {
+            for rule in role["rules"].as_array().unwrap() {
+                assert_eq!(rule["apiGroups"], json!(["vramguard.io"]), "{name}");
+            }
         }
         assert!(of_kind(&objects, "Role").is_empty(), "{name}");
     }
+}
+
+#[test]
+fn definitions_stay_when_the_release_goes() {
+    for (name, objects) in installations() {
+        let definitions = of_kind(&objects, "CustomResourceDefinition");
+        assert_eq!(definitions.len(), 2, "{name}");
+        for definition in definitions {
+            assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep", "{name}");
+        }
+    }
+    let without = Release::of(chart::path("manifests/values.yaml")).set("crds.install=false").objects().unwrap();
+    assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
+    assert_eq!(of_kind(&without, "ClusterRole").len(), 1, "nobody needs rights to what is not there");
 }
 
 #[test]

@@ -151,6 +151,16 @@ fn the_published_schema_is_current() {
 }
 
 #[test]
+fn the_definitions_of_the_chart_are_current() {
+    for definition in vramguard::facts::profile::crd::definitions() {
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let text = serde_saphyr::to_string(&definition).unwrap();
+        let head = "# Made from src/facts/profile; `UPDATE=1 cargo test --test cli` rewrites it.\n";
+        generated(&format!("charts/vramguard/files/crds/{name}.yaml"), &format!("{head}{text}"));
+    }
+}
+
+#[test]
 fn the_list_of_kinds_is_current() {
     const HEAD: &str = "\
 # Workload kinds
@@ -196,7 +206,7 @@ fn every_shell_gets_completions() {
 
 #[test]
 fn catalogues_can_be_searched() {
-    let models = vramguard("models llama-2-7b-hf");
+    let models = vramguard("models llama-2-7b");
     assert!(models.stdout.contains("meta-llama/Llama-2-7b-hf") && models.stdout.contains("6.74 B"), "{models}");
     let gpus = vramguard("gpus l40s -o json");
     let visible = gpus.json()[0]["visibleBytes"].as_u64().unwrap();

@@ -9,12 +9,18 @@
 )]
 
 mod bad_input;
+mod capacity;
 mod check;
 mod checkpoints;
 mod docs;
 mod estimate;
 mod explain;
+#[path = "../support/fake_hub.rs"]
+#[allow(dead_code, reason = "other tests use the rest of the vocabulary")]
+mod fake_hub;
+mod hub;
 mod plot;
+mod profiles;
 mod refusals;
 mod solve;
 mod support;

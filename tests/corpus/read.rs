@@ -8,7 +8,6 @@ use vramguard::decide::report::Source;
 use vramguard::decide::{Policy, Verdict};
 use vramguard::estimate::workload::Task;
 use vramguard::evaluate::{self, Environment};
-use vramguard::facts::catalog::Catalog;
 use vramguard::spec::declaration::Declaration;
 use vramguard::spec::files::ConfigMaps;
 use vramguard::spec::{declare_with, kinds, yaml};
@@ -63,8 +62,7 @@ pub(crate) fn read(file: &str, text: &str) -> Vec<Line> {
         maps.collect(&document.value);
     }
     let policy = Policy::default();
-    let environment =
-        Environment { catalog: Catalog::embedded(), inventory: None, policy: &policy, config_maps: Some(&maps) };
+    let environment = Environment { config_maps: Some(&maps), ..Environment::catalogued(None, &policy) };
     let mut lines = Vec::new();
     for document in &documents {
         let (templates, problems) = kinds::readable(&document.value);

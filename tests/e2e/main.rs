@@ -48,6 +48,7 @@ mod webhook;
 #[allow(dead_code, reason = "a vocabulary for tests, of which some words wait for their first use")]
 mod workloads;
 
+mod capacity;
 mod decisions;
 mod hostile;
 mod kinds;
@@ -56,6 +57,7 @@ mod manifests;
 mod metrics;
 mod plane;
 mod policy;
+mod profiles;
 mod prometheus;
 mod reach;
 mod trainers;
@@ -76,7 +78,9 @@ fn main() -> ExitCode {
     let trials = [
         plane::trials(),
         decisions::trials(),
+        capacity::trials(),
         policy::trials(),
+        profiles::trials(),
         reach::trials(),
         kinds::trials(),
         trainers::trials(),

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, patch};
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub(crate) struct FakeApi {
     objects: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
     watches: Arc<Mutex<BTreeMap<String, UnboundedSender<Value>>>>,
     lists: Arc<Mutex<BTreeMap<String, usize>>>,
+    statuses: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl FakeApi {
@@ -41,10 +43,50 @@ impl FakeApi {
         self.lists.lock().unwrap().get(plural).copied().unwrap_or_default()
     }
 
+    /// Statuses that were written: whose, and what.
+    pub(crate) fn statuses(&self) -> Vec<(String, Value)> {
+        self.statuses.lock().unwrap().clone()
+    }
+
     pub(crate) fn client(&self) -> kube::Client {
-        let router = Router::new().route("/api/v1/{plural}", get(answer)).with_state(self.clone());
+        let router = Router::new()
+            .route("/api/v1/{plural}", get(answer))
+            .route("/apis/vramguard.io/v1/{plural}", get(answer_if_installed))
+            .route("/apis/vramguard.io/v1/{plural}/{name}/status", patch(cluster_status))
+            .route("/apis/vramguard.io/v1/namespaces/{namespace}/{plural}/{name}/status", patch(status))
+            .with_state(self.clone());
         kube::Client::new(router, "default")
     }
+}
+
+/// Custom resources exist once the test has set their objects.
+async fn answer_if_installed(state: State<FakeApi>, plural: Path<String>, query: RawQuery) -> Response {
+    let installed = state.objects.lock().unwrap().contains_key(&plural.0);
+    if installed {
+        return answer(state, plural, query).await;
+    }
+    let missing = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+        "message": "the server could not find the requested resource"});
+    Response::builder().status(StatusCode::NOT_FOUND).body(Body::from(missing.to_string())).unwrap()
+}
+
+async fn status(
+    State(api): State<FakeApi>,
+    Path((namespace, _, name)): Path<(String, String, String)>,
+    body: String,
+) -> Response {
+    written(&api, format!("{namespace}/{name}"), &body)
+}
+
+async fn cluster_status(State(api): State<FakeApi>, Path((_, name)): Path<(String, String)>, body: String) -> Response {
+    written(&api, name, &body)
+}
+
+fn written(api: &FakeApi, whose: String, body: &str) -> Response {
+    let mut object: Value = serde_json::from_str(body).unwrap();
+    api.statuses.lock().unwrap().push((whose, object["status"].clone()));
+    object["metadata"] = json!({"name": "any"});
+    Response::new(Body::from(object.to_string()))
 }
 
 async fn answer(State(api): State<FakeApi>, Path(plural): Path<String>, RawQuery(query): RawQuery) -> Response {

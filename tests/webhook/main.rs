@@ -11,9 +11,14 @@ mod client;
 mod decisions;
 mod drain;
 mod fake_api;
+#[path = "../support/fake_hub.rs"]
+#[allow(dead_code, reason = "other tests use the rest of the vocabulary")]
+mod fake_hub;
 mod figures;
 mod hostile;
+mod hub;
 mod probes;
+mod profiles;
 mod server;
 mod tls;
 mod watch;

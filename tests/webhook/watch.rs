@@ -21,14 +21,14 @@ fn namespace(name: &str, mode: &str) -> Value {
         "metadata": {"name": name, "resourceVersion": "2", "labels": {"vramguard.io/mode": mode}}})
 }
 
-struct Watched {
-    api: FakeApi,
-    cluster: Arc<Cluster>,
+pub(crate) struct Watched {
+    pub(crate) api: FakeApi,
+    pub(crate) cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     _runtime: tokio::runtime::Runtime,
 }
 
-fn watched(api: FakeApi) -> Watched {
+pub(crate) fn watched(api: FakeApi) -> Watched {
     following(api, Cluster::default())
 }
 

@@ -110,7 +110,7 @@ impl PhasesArgs {
 
 fn held_against(declaration: &Declaration, gpu: Option<&str>) -> Result<Report, Failure> {
     let candidates = gpu.map(|gpu| engine::given(gpu, declaration)).transpose()?;
-    Ok(engine::estimate(declaration, candidates.as_ref()))
+    Ok(engine::estimate(declaration, candidates.as_ref(), None))
 }
 
 fn bar(report: &Report, gpu: Option<&str>) -> Result<Bar, Failure> {

@@ -166,7 +166,7 @@ impl SweepArgs {
     /// The largest number that surely fits the GPU.
     fn most(declaration: &Declaration, question: Question, gpu: &str) -> Result<Option<u64>, Failure> {
         let candidates = engine::given(gpu, declaration)?;
-        let solutions = engine::solve(declaration, &[question], Some(&candidates));
+        let solutions = engine::solve(declaration, &[question], Some(&candidates), None);
         let proven = solutions.iter().find(|solution| solution.outcome == Outcome::Proven);
         Ok(proven.and_then(|solution| solution.value.as_ref()?.parse().ok()))
     }
@@ -176,7 +176,7 @@ fn estimate(declaration: &Declaration, axis: Axis, n: u64, gpu: Option<&String>)
     let mut declaration = declaration.clone();
     axis.with(&mut declaration, n);
     let candidates = gpu.map(|gpu| engine::given(gpu, &declaration)).transpose()?;
-    let report = engine::estimate(&declaration, candidates.as_ref());
+    let report = engine::estimate(&declaration, candidates.as_ref(), None);
     if report.estimate.is_none() { Err(engine::refused(&report)) } else { Ok(report) }
 }
 
@@ -185,7 +185,7 @@ fn default_end(declaration: &Declaration, axis: Axis) -> u64 {
         Axis::Batch => BATCH_END,
         Axis::Context => {
             let unset = Declaration { context_length: None, ..declaration.clone() };
-            let own = engine::estimate(&unset, None).workload.and_then(|workload| workload.context_length);
+            let own = engine::estimate(&unset, None, None).workload.and_then(|workload| workload.context_length);
             own.unwrap_or(CONTEXT_END).max(2)
         }
     }

@@ -29,7 +29,11 @@ impl Family {
             TermName::KvCache | TermName::State => Self::Cache,
             TermName::Gradients | TermName::Optimizer | TermName::Transient | TermName::Adapters => Self::States,
             TermName::Activations | TermName::Logits => Self::Activations,
-            TermName::Comm | TermName::Runtime | TermName::CudaGraphs | TermName::Fragmentation => Self::Overhead,
+            TermName::Comm
+            | TermName::Runtime
+            | TermName::CudaGraphs
+            | TermName::Fragmentation
+            | TermName::Measured => Self::Overhead,
         }
     }
 
@@ -61,6 +65,7 @@ pub(crate) const fn term_name(name: TermName) -> &'static str {
         TermName::Runtime => "runtime",
         TermName::CudaGraphs => "cuda_graphs",
         TermName::Fragmentation => "fragmentation",
+        TermName::Measured => "measured",
     }
 }
 

@@ -4,6 +4,7 @@ pub mod answers;
 pub(crate) mod bar;
 pub mod breakdown;
 pub mod chart;
+pub(crate) mod explain;
 pub(crate) mod grid;
 pub(crate) mod junit;
 pub(crate) mod sarif;

@@ -291,6 +291,7 @@ const fn color(term: TermName) -> RGBColor {
         TermName::Runtime => RGBColor(108, 117, 125),
         TermName::CudaGraphs => RGBColor(150, 157, 164),
         TermName::Fragmentation => RGBColor(200, 205, 210),
+        TermName::Measured => RGBColor(60, 60, 60),
     }
 }
 

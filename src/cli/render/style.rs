@@ -61,9 +61,11 @@ impl Tone {
         match verdict {
             Verdict::Fits => Self::Good,
             Verdict::NotApplicable => Self::Dim,
-            Verdict::Tight | Verdict::UnknownCapacity | Verdict::UnknownModel | Verdict::UnknownWorkload => {
-                Self::Caution
-            }
+            Verdict::Tight
+            | Verdict::FitsAfterScaleUp
+            | Verdict::UnknownCapacity
+            | Verdict::UnknownModel
+            | Verdict::UnknownWorkload => Self::Caution,
             Verdict::TooBig
             | Verdict::EngineRefuses
             | Verdict::NoEligibleGpu

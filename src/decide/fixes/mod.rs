@@ -6,7 +6,7 @@ mod serving;
 mod training;
 
 use super::fit::{self, Strictness};
-use super::inventory::{Candidate, Candidates};
+use super::inventory::{Candidate, Candidates, Crowding};
 use super::report::{Change, Fix};
 use super::solve::Shelf;
 use super::verdict::Verdict;
@@ -75,7 +75,9 @@ impl Search<'_> {
     /// Evaluates a proposal on the eligible classes; the smallest class on which it fits is named.
     fn prove(&self, proposal: &Proposal) -> Option<Fix> {
         sorted_by_memory(self.roomy(proposal.gpus)).into_iter().find_map(|candidate| {
-            let fit = fit::fit(&proposal.workload, candidate, self.strictness).ok()?;
+            let crowding = Crowding::of(&candidate.class, candidate.gpus_per_node, proposal.gpus);
+            let candidate = Candidate { crowding, ..candidate.clone() };
+            let fit = fit::fit(&proposal.workload, &candidate, self.strictness).ok()?;
             (fit.verdict == Verdict::Fits).then(|| Fix {
                 strategy: proposal.strategy.to_owned(),
                 changes: proposal.changes.iter().filter(|change| change.from != change.to).cloned().collect(),

@@ -9,8 +9,9 @@ use crate::estimate::{Bytes, Device, catalogued};
 fn class(product: &str, gib: f64, sharing: Sharing, resource: &str) -> Candidate {
     let device =
         Device { product: product.to_owned(), visible: Bytes::from_gib(gib), compute_capability: Some((8, 0)) };
-    let class = GpuClass { device, sharing, resource: resource.to_owned(), source: CapacitySource::Given };
-    Candidate { class: Arc::new(class), gpus_per_node: if sharing == Sharing::Mig { 1 } else { 8 }, nodes: 1 }
+    let class = GpuClass { sharing, ..GpuClass::whole(device, resource, CapacitySource::Given) };
+    let gpus_per_node = if sharing == Sharing::Mig { 1 } else { 8 };
+    Candidate { class: Arc::new(class), gpus_per_node, nodes: 1, crowding: None }
 }
 
 fn whole(gib: f64) -> Candidate {
@@ -102,7 +103,7 @@ fn a_micro_batch_keeps_the_global_batch() {
 fn slices_grow_by_their_resource_and_devices_by_their_product() {
     let small = slice("1g.10gb", 9.5);
     let other = (slice("3g.40gb", 39.0), "offers another resource".to_owned());
-    let candidates = Candidates { eligible: vec![small.clone()], excluded: vec![other], unknown: Vec::new() };
+    let candidates = Candidates { eligible: vec![small.clone()], excluded: vec![other], ..Candidates::default() };
     let found = fixes(&llama(4096), &candidates);
     let steer = of(&found, "steer");
     let change = &steer.changes[0];

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::inventory::{CapacitySource, GpuClass, Sharing};
+use crate::decide::inventory::{CapacitySource, GpuClass};
 use crate::estimate::dtype::DType;
 use crate::estimate::workload::{Engine, EngineName, Method, ModelFacts, Parallelism, Task, Training};
 use crate::estimate::{Bytes, Device, catalogued};
@@ -41,9 +41,8 @@ fn gpu(gib: f64) -> Candidate {
         visible: Bytes::from_gib(gib),
         compute_capability: Some((8, 0)),
     };
-    let (sharing, resource, source) = (Sharing::Exclusive, "nvidia.com/gpu".to_owned(), CapacitySource::Given);
-    let class = GpuClass { device, sharing, resource, source };
-    Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1 }
+    let class = GpuClass::whole(device, "nvidia.com/gpu", CapacitySource::Given);
+    Candidate { class: Arc::new(class), gpus_per_node: 8, nodes: 1, crowding: None }
 }
 
 fn on(gib: &[f64]) -> Candidates {

@@ -61,6 +61,7 @@ pub(super) const fn name(term: TermName) -> &'static str {
         TermName::Runtime => "runtime",
         TermName::CudaGraphs => "cuda_graphs",
         TermName::Fragmentation => "fragmentation",
+        TermName::Measured => "measured",
     }
 }
 

@@ -10,6 +10,7 @@ pub mod quantization;
 pub mod safetensors;
 
 use super::dtype::DType;
+use super::measured::Measured;
 pub use quantization::Quantization;
 
 /// Everything about a model that decides memory.
@@ -45,6 +46,8 @@ pub struct Model {
     /// Exact bytes of the checkpoint's tensors that a server loads, where known ([`checkpoint`], `ModelProfile`): without
     /// draft layers and without a stored copy of a tied head. Beats derived sizes.
     pub checkpoint_bytes: Option<checkpoint::CheckpointBytes>,
+    /// What it was seen to need (`ModelProfile`): beats the estimate of runs of the same kind.
+    pub measured: Option<Measured>,
 }
 
 /// `count` equal layers.

@@ -85,6 +85,7 @@ pub(in crate::estimate) fn model(shape: &Shape, layers: Vec<LayerGroup>) -> Mode
         rotary_rows: 0,
         logit_softcap: false,
         checkpoint_bytes: None,
+        measured: None,
     }
 }
 

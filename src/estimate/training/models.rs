@@ -74,6 +74,7 @@ impl Decoder {
             rotary_rows: 0,
             logit_softcap: false,
             checkpoint_bytes: None,
+            measured: None,
         }
     }
 }

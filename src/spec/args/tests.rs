@@ -12,7 +12,7 @@ const ALONE: Surroundings<'static> = Surroundings { files: Files::NONE, pods: No
 fn declared(container: &str) -> Declaration {
     let container: Container = serde_json::from_str(container).unwrap();
     let mut draft = Draft::default();
-    draft.out.gpus = super::super::gpus::request(&container);
+    draft.out.gpus = super::super::gpus::request(&crate::spec::pod::PodTemplate::default(), &container);
     read(&container, &ALONE, &mut draft);
     draft.finish()
 }

@@ -18,7 +18,7 @@ const HUB: &str = "https://huggingface.co/";
 pub(super) fn model(pod: &PodTemplate) -> Option<(String, &str)> {
     let mut found: Option<(String, &str)> = None;
     for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
-        for id in ids(container) {
+        for id in ids(pod, container) {
             match &found {
                 Some((known, _)) if *known == id => {}
                 Some(_) => return None,
@@ -30,7 +30,7 @@ pub(super) fn model(pod: &PodTemplate) -> Option<(String, &str)> {
 }
 
 /// What a container's words fetch: `hf://ORG/NAME`, what follows a download command, a file by its address.
-fn ids(container: &Container) -> Vec<String> {
+fn ids(pod: &PodTemplate, container: &Container) -> Vec<String> {
     let words: Vec<&str> = container
         .command
         .iter()
@@ -42,7 +42,7 @@ fn ids(container: &Container) -> Vec<String> {
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let rest = words.get(at..).unwrap_or_default();
-        if let Some(id) = word.strip_prefix("hf://").filter(|_| !serves(container)) {
+        if let Some(id) = word.strip_prefix("hf://").filter(|_| !serves(pod, container)) {
             found.extend(Some(id).filter(|id| is_hub_id(id)).map(str::to_owned));
         } else if let Some(address) = word.strip_prefix(HUB) {
             found.extend(file(address));
@@ -59,8 +59,8 @@ fn ids(container: &Container) -> Vec<String> {
 }
 
 /// A container with GPUs names its own model by such an address.
-fn serves(container: &Container) -> bool {
-    crate::spec::gpus::request(container).is_some()
+fn serves(pod: &PodTemplate, container: &Container) -> bool {
+    crate::spec::gpus::request(pod, container).is_some()
 }
 
 /// The repository, or its GGUF file where one is named, since that has a file type.

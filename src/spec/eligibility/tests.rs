@@ -1,14 +1,11 @@
 use super::*;
-use crate::decide::inventory::{CapacitySource, Sharing, UnknownCapacity};
+use crate::decide::inventory::{CapacitySource, UnknownCapacity};
 use crate::estimate::{Bytes, Device};
+use crate::spec::gpus::{Amount, Share};
 
 fn gpu(product: &str, mib: u64, resource: &str) -> Arc<GpuClass> {
-    Arc::new(GpuClass {
-        device: Device { product: product.into(), visible: Bytes::from_mib(mib), compute_capability: None },
-        sharing: Sharing::Exclusive,
-        resource: resource.into(),
-        source: CapacitySource::Label,
-    })
+    let device = Device { product: product.into(), visible: Bytes::from_mib(mib), compute_capability: None };
+    Arc::new(GpuClass::whole(device, resource, CapacitySource::Label))
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -22,6 +19,7 @@ fn node_class(product: &str, mib: u64, count: u64, names: &[&str]) -> NodeClass 
         unschedulable: false,
         gpus: vec![(gpu(product, mib, "nvidia.com/gpu"), count)],
         unknown: vec![],
+        devices: None,
         members: names
             .iter()
             .map(|name| Member { name: (*name).to_owned(), labels: map(&[("kubernetes.io/hostname", name)]) })
@@ -33,6 +31,7 @@ fn cluster() -> Inventory {
     Inventory {
         classes: vec![node_class("T4", 15360, 1, &["t1", "t2"]), node_class("H100", 81559, 8, &["h1", "h2"])],
         nodes: 5,
+        ..Inventory::default()
     }
 }
 
@@ -41,7 +40,7 @@ fn pod(spec: &str) -> PodTemplate {
 }
 
 fn ask(spec: &str, count: u64, inventory: &Inventory) -> Candidates {
-    candidates(&pod(spec), &GpuRequest { resource: "nvidia.com/gpu".into(), count }, inventory)
+    candidates(&pod(spec), &GpuRequest::new("nvidia.com/gpu", count), inventory)
 }
 
 type Eligible = Vec<(String, u64)>;
@@ -173,4 +172,51 @@ fn a_class_met_in_two_node_classes_is_listed_once_and_not_excluded() {
     assert_eq!(words(&found).0, [("H100".to_owned(), 2), ("T4".to_owned(), 2)]);
     assert!(found.excluded.is_empty());
     assert_eq!(found.eligible[0].gpus_per_node, 8);
+}
+
+fn share_of(amount: Amount, enforced: bool) -> GpuRequest {
+    GpuRequest { share: Some(Share { amount, enforced }), ..GpuRequest::new("nvidia.com/gpu", 1) }
+}
+
+#[test]
+fn a_limit_that_is_enforced_is_the_capacity() {
+    let limit = share_of(Amount::Memory(Bytes::from_mib(20_000)), true);
+    let found = candidates(&pod("{}"), &limit, &cluster());
+    assert_eq!(words(&found).0, [("H100".to_owned(), 2)]);
+    let class = &found.eligible[0].class;
+    assert_eq!((class.device.visible, class.assured), (Bytes::from_mib(20_000), Bytes::from_mib(20_000)));
+    assert_eq!(class.name(), "H100-20GiB-limited");
+    assert!(found.excluded[0].1.contains("a device has 15.0 GiB, the pod asks for 19.5 GiB of one"), "{found:?}");
+}
+
+#[test]
+fn a_fraction_that_nothing_enforces_is_what_can_be_counted_on() {
+    let found = candidates(&pod("{}"), &share_of(Amount::Millionths(250_000), false), &cluster());
+    let class = &found.eligible[0].class;
+    assert_eq!((class.device.visible, class.assured.0), (Bytes::from_mib(81_559), Bytes::from_mib(81_559).0 / 4));
+    assert!(class.has_neighbours());
+    let whole = candidates(&pod("{}"), &share_of(Amount::Millionths(1_000_000), false), &cluster());
+    assert!(!whole.eligible[0].class.has_neighbours(), "all of a device has no neighbours");
+}
+
+#[test]
+fn replicas_of_one_device_are_crowded() {
+    let mut sliced = cluster();
+    let mut class = GpuClass::clone(&sliced.classes[1].gpus[0].0);
+    (class.sharing, class.clients) = (Sharing::TimeSlicing, 4);
+    sliced.classes[1].gpus = vec![(Arc::new(class), 8)];
+    let crowding = |count: u64| ask("{}", count, &sliced).eligible[0].crowding;
+    assert_eq!(crowding(2), None, "two devices are behind eight replicas");
+    assert_eq!(crowding(4), Some(Crowding { asked: 4, devices: 2 }));
+}
+
+#[test]
+fn a_gap_covers_resources_by_prefix() {
+    let mut changing = cluster();
+    let gap = UnknownCapacity { resource: "nvidia.com/*".into(), count: u64::MAX, reason: "changing".into() };
+    changing.classes[1].gpus.clear();
+    changing.classes[1].unknown = vec![gap];
+    let request = GpuRequest::new("nvidia.com/mig-1g.10gb", 1);
+    assert_eq!(candidates(&pod("{}"), &request, &changing).unknown, ["changing"]);
+    assert!(candidates(&pod("{}"), &GpuRequest::new("amd.com/gpu", 1), &changing).unknown.is_empty());
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::inventory::{CapacitySource, Sharing};
+use crate::decide::inventory::{CapacitySource, Sharing, UnknownCapacity};
 use crate::estimate::Bytes;
 
 #[expect(clippy::needless_pass_by_value, reason = "callers write json!({...}) in place")]
@@ -131,8 +131,8 @@ fn slices_of_the_mixed_strategy_have_their_own_memory() {
     let (gpu, count) =
         only_gpu(node("n", labels.clone(), json!({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.10gb": "4"})));
     assert_eq!((gpu.device.visible, gpu.sharing, count), (Bytes::from_mib(9856), Sharing::Mig, 4));
-    let unknown = only_unknown(node("n", labels, json!({"nvidia.com/mig-2g.10gb": "3"})));
-    assert!(unknown.reason.contains("nvidia.com/mig-2g.10gb.memory"), "{}", unknown.reason);
+    let (unlabelled, _) = only_gpu(node("n", labels, json!({"nvidia.com/mig-2g.10gb": "3"})));
+    assert_eq!((unlabelled.device.visible, unlabelled.source), (Bytes::from_mib(9856), CapacitySource::Product));
 }
 
 #[test]

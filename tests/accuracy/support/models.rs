@@ -116,6 +116,7 @@ impl Decoder {
             rotary_rows: 0,
             logit_softcap: self.softcap,
             checkpoint_bytes: None,
+            measured: None,
         }
     }
 }

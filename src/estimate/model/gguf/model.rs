@@ -105,6 +105,7 @@ pub fn model(name: &str, gguf: &Gguf) -> Result<Model, ModelError> {
         rotary_rows: about.count("context_length").unwrap_or(0),
         logit_softcap: gguf.metadata.real(&about.key("final_logit_softcapping")).is_some_and(|cap| cap > 0.0),
         checkpoint_bytes: Some(loaded(gguf, count - drafts)),
+        measured: None,
     })
 }
 

@@ -106,6 +106,7 @@ pub fn read(name: &str, config: &Value) -> Result<Model, ConfigError> {
         rotary_rows: rotary_rows(&keys)?,
         logit_softcap: softcap,
         checkpoint_bytes: None,
+        measured: None,
     })
 }
 

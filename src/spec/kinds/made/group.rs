@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::paths::at;
-use crate::spec::pod::Container;
+use crate::spec::pod::{Container, PodTemplate};
 use crate::spec::{args, gpus};
 
 /// A LeaderWorkerSet's worker.
@@ -28,9 +28,10 @@ fn led(part: &Value, leader: Option<&Value>) -> Value {
     let Some(leading) = theirs.into_iter().flatten().find(|container| runs_program(container)) else {
         return template;
     };
+    let pod: PodTemplate = serde_json::from_value(part.clone()).unwrap_or_default();
     let containers = template.pointer_mut("/spec/containers").and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten() {
-        if asks_for_gpu(container)
+        if asks_for_gpu(&pod, container)
             && !runs_program(container)
             && let (Some(container), Some(leading)) = (container.as_object_mut(), leading.as_object())
         {
@@ -54,8 +55,8 @@ fn decoded(container: &Value) -> Option<Container> {
     serde_json::from_value(container.clone()).ok()
 }
 
-fn asks_for_gpu(container: &Value) -> bool {
-    decoded(container).is_some_and(|container| gpus::request(&container).is_some())
+fn asks_for_gpu(pod: &PodTemplate, container: &Value) -> bool {
+    decoded(container).is_some_and(|container| gpus::request(pod, &container).is_some())
 }
 
 fn runs_program(container: &Value) -> bool {

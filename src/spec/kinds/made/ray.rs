@@ -28,7 +28,7 @@ pub(in super::super) fn served(part: &Value, object: &Value) -> Option<Value> {
 
 fn asks_for_gpu(container: &Map<String, Value>) -> bool {
     let limits = container.get("resources").and_then(|resources| resources.get("limits")).and_then(Value::as_object);
-    limits.is_some_and(|limits| limits.keys().any(|name| crate::spec::gpus::kind(name).is_some()))
+    limits.is_some_and(|limits| limits.keys().any(|name| crate::spec::gpus::is_gpu(name)))
 }
 
 /// `applications[].args.llm_configs[]`.
