@@ -163,7 +163,7 @@ impl KvArgs {
             used = report.workload.and_then(|workload| workload.kv_cache_dtype);
         }
         let format = format.0.map(|dtype| dtype.name().to_owned()).or(used).unwrap_or_else(|| "model's own".to_owned());
-        let short = model.rsplit('/').next().unwrap_or(model);
+        let short = model.trim_end_matches('/').rsplit('/').next().unwrap_or(model);
         Ok(Series { name: format!("{short}, {format}"), color, dash, points })
     }
 

@@ -73,8 +73,11 @@ pub(super) fn workload(declaration: &Declaration, models: Models<'_>) -> Result<
 fn model(declaration: &Declaration, models: Models<'_>, notes: &mut Vec<String>) -> Result<Found, Problem> {
     let found = match &declaration.model {
         None => {
-            Err("no model is named; add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape"
-                .to_owned())
+            // Of a program that is not known here nothing is read: it may well name its model.
+            let known = declaration.engine_named || declaration.task.is_some();
+            let why = if known { "no model is named" } else { "the command is not one whose model can be read here" };
+            let add = "add the annotation `vramguard.io/model: ORG/NAME`, or `parameters` with a shape";
+            Err(format!("{why}; {add}"))
         }
         Some(ModelReference::Name(name)) => models.by_name(name),
         Some(ModelReference::Profile(name)) => models.by_profile(name),

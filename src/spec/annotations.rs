@@ -242,6 +242,13 @@ fn unknown_key(name: &str, key: &str) -> SpecError {
     Draft::error(key, format!("unknown annotation{hint}"))
 }
 
+/// The annotation that sets a path.
+pub(super) fn annotation_of(path: &str) -> String {
+    let short = fields::by_path(path).and_then(|field| field.flat.first());
+    let name = short.map_or_else(|| to_kebab(path), |short| (*short).to_owned());
+    format!("vramguard.io/{name}")
+}
+
 /// `parallelism.tensor` is `parallelism-tensor`, `contextLength` is `context-length`.
 fn to_kebab(path: &str) -> String {
     let mut out = String::with_capacity(path.len() + 4);

@@ -128,16 +128,18 @@ impl Draft {
         Ok(())
     }
 
-    /// An init container fetches a model: it is the one that an engine serves from a folder, or without a name.
+    /// A container fetches a model: it is the one that an engine serves from a folder, or without a name.
     pub(super) fn downloaded(&mut self, model: String, by: &str) {
         let described = self.model.profile.is_some() || self.model.config.is_some() || self.model.parameters.is_some();
         let served = self.model.name.as_deref();
         let engine = self.out.engine_named || self.out.task.is_some() || served.is_some();
-        if described || !engine || served.is_some_and(|name| !is_path(name)) {
+        // The server's own flag may be such an address.
+        let same = served.is_some_and(|name| name.ends_with(&model));
+        if described || !engine || same || served.is_some_and(|name| !is_path(name)) {
             return;
         }
         let shown = super::numbers::shown(&model);
-        self.out.notes.push(format!("the model is taken to be {shown}, which init container \"{by}\" fetches"));
+        self.out.notes.push(format!("the model is taken to be {shown}, which container \"{by}\" fetches"));
         self.model.name = Some(model);
         self.out.origins.insert("model", Origin::Inferred);
     }

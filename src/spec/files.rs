@@ -113,8 +113,12 @@ impl<'a> Files<'a> {
     }
 
     /// No file is known.
-    #[cfg(test)]
     pub(super) const NONE: Self = Self { namespace: "", volumes: &[], mounts: &[], working_dir: "", maps: None };
+
+    /// The keys of a ConfigMap of the pod's namespace, where it is known.
+    pub(super) fn config_map(&self, name: &str) -> Option<&'a Keys> {
+        self.maps?.keys(self.namespace, name).ok()
+    }
 
     /// The absolute form of a path; a relative one stays so where the directory is the image's.
     pub(super) fn absolute(&self, path: &str) -> String {

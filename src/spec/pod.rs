@@ -9,7 +9,11 @@ use std::fmt;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use self::env::after_start;
+pub use self::env::{Elsewhere, EnvFrom, EnvVar, Reference};
 use super::selector::NodeSelector;
+
+mod env;
 
 /// Written by kubectl on every object, as large as the object itself, and never read here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -119,9 +123,9 @@ pub struct Container {
     /// Environment in order; later entries win.
     #[serde(deserialize_with = "or_default")]
     pub env: Vec<EnvVar>,
-    /// Whole ConfigMaps or Secrets are imported as variables: any name may be set there.
-    #[serde(deserialize_with = "is_non_empty_list")]
-    pub env_from: bool,
+    /// Whole ConfigMaps or Secrets that are imported as variables, in order; `env` wins.
+    #[serde(deserialize_with = "or_default")]
+    pub env_from: Vec<EnvFrom>,
     /// Directory that it starts in; the image's when empty.
     #[serde(deserialize_with = "or_default")]
     pub working_dir: String,
@@ -131,6 +135,9 @@ pub struct Container {
     /// Requests and limits.
     #[serde(deserialize_with = "or_default")]
     pub resources: Resources,
+    /// What runs in it once it has started.
+    #[serde(rename = "lifecycle", deserialize_with = "after_start")]
+    pub after_start: Vec<String>,
     /// `Always` makes an init container a sidecar.
     #[serde(deserialize_with = "or_default")]
     pub restart_policy: String,
@@ -206,21 +213,6 @@ pub struct VolumeMount {
     /// File or directory of the volume; all of it when empty.
     #[serde(deserialize_with = "or_default")]
     pub sub_path: String,
-}
-
-/// One environment variable.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct EnvVar {
-    /// Name.
-    #[serde(deserialize_with = "or_default")]
-    pub name: String,
-    /// Literal value; absent means empty unless `from_elsewhere`.
-    #[serde(deserialize_with = "quoted_option")]
-    pub value: Option<String>,
-    /// The value comes from a Secret, ConfigMap, field or file: not known here, and never looked up.
-    #[serde(rename = "valueFrom", deserialize_with = "is_present")]
-    pub from_elsewhere: bool,
 }
 
 /// Requests and limits: quantities as written.
@@ -347,10 +339,6 @@ impl<'de> Deserialize<'de> for PodTemplate {
 /// `null` counts as absent.
 pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(d)?.unwrap_or_default())
-}
-
-fn is_present<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
-    Ok(Option::<IgnoredAny>::deserialize(d)?.is_some())
 }
 
 fn is_non_empty_list<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {

@@ -143,7 +143,7 @@ fn phase(moment: &Moment, always: &[(TermName, Bytes)], usable: Option<Bytes>) -
 /// The model's short name, and what runs: with its context and batch where they are no axis.
 pub(super) fn titles(workload: Option<&WorkloadView>, context: bool, batch: bool) -> (String, String) {
     let Some(workload) = workload else { return (String::new(), String::new()) };
-    let title = workload.model.rsplit('/').next().unwrap_or_default().to_owned();
+    let title = workload.model.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
     let mut facts = vec![workload.engine.name.clone()];
     facts.extend(workload.dtype.clone());
     facts.extend(workload.quantization.clone());

@@ -109,7 +109,7 @@ fn short_kind(kind: &str) -> String {
 
 /// The last component of a model id.
 fn short_model(model: &str) -> &str {
-    model.rsplit('/').next().unwrap_or(model)
+    model.trim_end_matches('/').rsplit('/').next().unwrap_or(model)
 }
 
 /// ` · vllm 0.19.0`.

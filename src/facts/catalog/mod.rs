@@ -96,8 +96,7 @@ impl Catalog {
     /// # Errors
     /// When nothing matches, with near names, or when the architecture is not understood.
     pub fn find(&self, reference: &str) -> Result<Arc<Model>, LookupError> {
-        let found = (reference.len() <= MOST_CHARS).then(|| self.resolve(&Reference::parse(reference))).flatten();
-        match found {
+        match self.resolve(reference) {
             Some((row, variant)) => row.model(variant),
             None => Err(self.unknown(reference)),
         }
@@ -106,12 +105,23 @@ impl Catalog {
     /// What is known about where a model's config comes from.
     #[must_use]
     pub fn entry(&self, reference: &str) -> Option<Entry> {
-        let (row, _) = (reference.len() <= MOST_CHARS).then(|| self.resolve(&Reference::parse(reference))).flatten()?;
+        let (row, _) = self.resolve(reference)?;
         serde_json::from_str(row.json).ok()
     }
 
     /// The row, and the quantization by which a variant differs from it.
-    fn resolve(&self, reference: &Reference) -> Option<(&Row, Option<&str>)> {
+    fn resolve(&self, reference: &str) -> Option<(&Row, Option<&str>)> {
+        if reference.len() > MOST_CHARS {
+            return None;
+        }
+        self.named(&Reference::parse(reference)).or_else(|| {
+            let (names, kind) = names::library(reference)?;
+            let row = names.iter().find_map(|name| self.plain(name))?;
+            Some((row, variant_named(&kind)))
+        })
+    }
+
+    fn named(&self, reference: &Reference) -> Option<(&Row, Option<&str>)> {
         let file_type = |row| Some((row, reference.file_type.as_deref().and_then(variant_named)));
         if let Some(row) = self.plain(&reference.id) {
             return file_type(row);

@@ -1,5 +1,7 @@
 //! What a model reference may look like, and which of it names the architecture.
 
+use crate::estimate::model::Quantization;
+
 /// Longer references are refused without looking: no model has such a name.
 pub(super) const MOST_CHARS: usize = 200;
 
@@ -85,10 +87,10 @@ impl Reference {
         }
         match plain.strip_suffix(".gguf") {
             Some(file) => {
-                let file = last(file);
-                let cut = file.rfind('.').or_else(|| file.rfind('-'));
-                let (name, kind) = cut.map_or((file, None), |at| (&file[..at], file.get(at + 1..)));
-                Self { id: name.to_owned(), file_type: kind.map(str::to_owned) }
+                let file = without_part(last(file));
+                // `llama-3.1-8b` has a dot of its own: the file type is what stands after the last mark of either kind.
+                let (name, kind) = file.rsplit_once(['.', '-']).filter(|(_, kind)| is_file_type(kind)).unzip();
+                Self { id: name.unwrap_or(file).to_owned(), file_type: kind.map(str::to_owned) }
             }
             None => Self { id: plain.to_owned(), file_type: tag },
         }
@@ -98,6 +100,21 @@ impl Reference {
     pub(super) fn name(&self) -> &str {
         last(&self.id)
     }
+}
+
+/// `name-00001-of-00003`: one part of a file.
+fn without_part(file: &str) -> &str {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    file.rsplit_once("-of-")
+        .filter(|(_, total)| digits(total))
+        .and_then(|(before, _)| before.rsplit_once('-'))
+        .filter(|(_, part)| digits(part))
+        .map_or(file, |(name, _)| name)
+}
+
+/// GGUF's own types of weights, and the formats that are no quantization.
+fn is_file_type(kind: &str) -> bool {
+    matches!(kind, "f16" | "bf16" | "f32" | "fp16") || Quantization::names().any(|name| name == kind)
 }
 
 /// `name:q8_0` and `name@revision`.
@@ -113,6 +130,27 @@ fn split_tag(text: &str) -> (&str, Option<String>) {
 fn cached(path: &str) -> Option<String> {
     let folder = path.split('/').find_map(|part| part.strip_prefix("models--"))?;
     Some(folder.replacen("--", "/", 1))
+}
+
+/// What Ollama takes of a library's model unless told otherwise. Some small ones are larger: nothing is refused for it.
+const LIBRARY_TYPE: &str = "q4_k_m";
+
+/// `llama3.1:8b-instruct-q8_0`, as Ollama's library names models: names that the Hub may have for it, and the file type.
+pub(super) fn library(text: &str) -> Option<([String; 2], String)> {
+    let lower = text.trim().to_ascii_lowercase();
+    let (family, tag) = lower.rsplit_once(':')?;
+    let family = family.strip_prefix("library/").unwrap_or(family);
+    let (size, rest) = tag.split_once('-').unwrap_or((tag, ""));
+    let number = size.strip_suffix(['b', 'm'])?;
+    if family.contains('/') || number.is_empty() || !number.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    let kind = rest.rsplit('-').next().filter(|kind| is_file_type(kind)).unwrap_or(LIBRARY_TYPE);
+    let dashed = match family.find(|c: char| c.is_ascii_digit()) {
+        Some(at) if at > 0 => format!("{}-{}", family.get(..at)?.trim_end_matches('-'), family.get(at..)?),
+        _ => family.to_owned(),
+    };
+    Some(([format!("{family}-{size}"), format!("{dashed}-{size}")], kind.to_owned()))
 }
 
 /// The last component of an id or path.
@@ -163,11 +201,27 @@ mod tests {
             ("bartowski/Qwen3-8B-GGUF:Q8_0", "bartowski/qwen3-8b-gguf", Some("q8_0")),
             ("/models/llama-2-7b.Q5_K_M.gguf", "llama-2-7b", Some("q5_k_m")),
             ("Qwen3-8B-Q4_0.gguf", "qwen3-8b", Some("q4_0")),
+            ("/m/Llama-3.1-8B-Instruct-Q8_0.gguf", "llama-3.1-8b-instruct", Some("q8_0")),
+            ("Mistral-7B-Instruct-v0.2.gguf", "mistral-7b-instruct-v0.2", None),
+            ("Qwen2.5-72B-Q4_K_M-00001-of-00002.gguf", "qwen2.5-72b", Some("q4_k_m")),
             ("Qwen/Qwen3-8B@0123abc", "qwen/qwen3-8b", None),
         ];
         for (text, id, file_type) in cases {
             let parsed = Reference::parse(text);
             assert_eq!((parsed.id.as_str(), parsed.file_type.as_deref()), (id, file_type), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_ollamas_library_are_the_hubs_with_a_size() {
+        let of = |text: &str| library(text).map(|([plain, dashed], kind)| format!("{plain} {dashed} {kind}"));
+        assert_eq!(of("llama3.1:8b").as_deref(), Some("llama3.1-8b llama-3.1-8b q4_k_m"));
+        assert_eq!(
+            of("qwen2.5-coder:1.5b-instruct-q8_0").as_deref(),
+            Some("qwen2.5-coder-1.5b qwen-2.5-coder-1.5b q8_0")
+        );
+        for text in ["llama3.1", "llama3.1:latest", "a/b:8b", "phi3:mini", "x:b", "org/model:q8_0"] {
+            assert_eq!(of(text), None, "{text}");
         }
     }
 

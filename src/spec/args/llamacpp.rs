@@ -111,6 +111,39 @@ pub(super) const PROGRAM: Program = Program {
     },
 };
 
+/// The server of llama-cpp-python, with defaults of its own: nothing on the GPU, 2048 tokens.
+pub(super) const PYTHON: Program = Program {
+    starts: &[&["-m", "llama_cpp.server"]],
+    flags: &[
+        flag(&["--model"], Effect::Call(file)),
+        flag(&["--hf-model-repo-id"], Effect::Call(repository)),
+        flag(&["--n-ctx"], Effect::Map("contextLength", context)),
+        flag(&["--n-gpu-layers"], Effect::Map("engine.gpuLayers", python_layers)),
+        flag(&["--n-ubatch"], Effect::Set("engine.ubatch")),
+        flag(&["--type-k"], Effect::Unread("the cache's number format is given as a number")),
+        flag(&["--clip-model-path"], Effect::Unread("the projector's memory is not estimated")),
+        flag(&["--host", "--port", "--chat-format", "--n-batch", "--n-threads", "--model-alias"], Effect::Skip),
+    ],
+    switches: &[],
+    env: &[
+        flag(&["MODEL"], Effect::Call(file)),
+        flag(&["N_CTX"], Effect::Map("contextLength", context)),
+        flag(&["N_GPU_LAYERS"], Effect::Map("engine.gpuLayers", python_layers)),
+    ],
+    images: &[ImageRule { repository: "abetlen/llama-cpp-python", entrypoint: true, versioned: false }],
+    finish: |reader| {
+        reader.usually("engine.gpuLayers", 0);
+        reader.usually("contextLength", 2048);
+    },
+    ..PROGRAM
+};
+
+/// -1 is every layer.
+#[expect(clippy::unnecessary_wraps, reason = "the tables hold translations that may fail")]
+fn python_layers(text: &str) -> Result<Value, String> {
+    Ok(if text.trim() == "-1" { Value::from(999) } else { Value::from(text.trim()) })
+}
+
 fn file(reader: &mut Reader<'_>, path: &str) {
     reader.set("model", &Value::from(path));
     quantization_of(reader, path);

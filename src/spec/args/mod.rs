@@ -36,6 +36,7 @@ const PROGRAMS: &[&Program] = &[
     &tgi::PROGRAM,
     &trtllm::PROGRAM,
     &llamacpp::PROGRAM,
+    &llamacpp::PYTHON,
     &ollama::PROGRAM,
     &wrappers::KSERVE,
     &wrappers::NIM,
@@ -76,12 +77,18 @@ struct Command {
     env: Env,
 }
 
+/// Set by the controller of LeaderWorkerSets: the pods of the group.
+const GROUP_SIZE: &str = "LWS_GROUP_SIZE";
+
 /// Shorter values are numbers and switches, not secrets.
 const SHORTEST_SECRET: usize = 6;
 
 /// Reads what the container's command, arguments, environment and image say into the draft.
 pub(super) fn read(container: &Container, around: &Surroundings<'_>, draft: &mut Draft) {
-    let env = Env::of(container);
+    let mut env = Env::of(container, &around.files);
+    if let Some(pods) = around.pods {
+        env.assume(GROUP_SIZE, pods.to_string());
+    }
     recognise(container, &env, around, draft);
     redact(&env, draft);
 }
@@ -98,6 +105,14 @@ fn redact(env: &Env, draft: &mut Draft) {
             }
         }
     }
+}
+
+/// Whether the container's own words start an engine or a trainer.
+pub(super) fn runs_program(container: &Container) -> bool {
+    let env = Env::of(container, &Files::NONE);
+    let words = container.command.iter().chain(&container.args).map(|word| env.expand(word)).collect();
+    let commands = commands(words, env, 0).unwrap_or_default();
+    commands.iter().any(|command| run::find(&command.words, PROGRAMS).is_some())
 }
 
 fn recognise(container: &Container, env: &Env, around: &Surroundings<'_>, draft: &mut Draft) {
@@ -133,11 +148,21 @@ fn recognise(container: &Container, env: &Env, around: &Surroundings<'_>, draft:
     } else if let Some((program, rule)) = holder {
         by_image(container, (program, rule), &image, &commands, scene(env), draft);
     } else if draft.out.gpus.is_some() && !draft.out.engine_named && draft.is_free("task") {
-        let command = container.command.first().map_or_else(|| shown(&container.image), |word| shown(word));
         draft.out.unread.push(format!(
-            "`{command}` is no engine or trainer that is known here: describe the workload in annotations"
+            "`{}` is no engine or trainer that is known here: describe the workload in annotations",
+            beginning(container)
         ));
     }
+}
+
+/// The command up to its first flag, of which the rest may be secret; the image where it has none.
+fn beginning(container: &Container) -> String {
+    if container.command.is_empty() {
+        return shown(&container.image);
+    }
+    let words = container.command.iter().chain(&container.args);
+    let plain: Vec<&str> = words.take_while(|word| !word.starts_with('-')).take(3).map(String::as_str).collect();
+    shown(&plain.join(" "))
 }
 
 /// The image holds a program that no command names: either the image's entry point runs it, or a script does.
@@ -218,8 +243,13 @@ fn shell_script(words: &[String]) -> Option<(&str, &[String])> {
     let flags = rest.iter().take_while(|word| word.starts_with(['-', '+'])).count();
     let has_c = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
     let c = rest.iter().take(flags.max(4)).position(has_c)?;
-    let script = rest.get(c + 1)?;
-    Some((script, rest.get(c + 3..).unwrap_or_default()))
+    let mut after = rest.get(c + 1..)?;
+    // `bash -c -- SCRIPT`: flags may follow the `-c` as well.
+    while let Some((_, behind)) = after.split_first().filter(|(word, _)| word.starts_with(['-', '+'])) {
+        after = behind;
+    }
+    let (script, positional) = after.split_first()?;
+    Some((script, positional.get(1..).unwrap_or_default()))
 }
 
 fn base_name(word: &str) -> &str {

@@ -3,6 +3,7 @@
 //! What cannot be known (command substitution, a variable from a Secret, an unset variable that the image may set) stays
 //! in the word as a mark, so that only the setting that it belongs to becomes unknown.
 
+mod arithmetic;
 mod env;
 mod heredoc;
 
@@ -194,7 +195,10 @@ impl Parser {
             Some('(') => {
                 self.at += 1;
                 let inner = self.bracketed('(', ')');
-                self.push_str(&mark(&format!("$({inner})")));
+                match self.calculated(&inner) {
+                    Some(number) => self.push_str(&number.to_string()),
+                    None => self.push_str(&mark(&format!("$({inner})"))),
+                }
             }
             Some('{') => {
                 self.at += 1;
@@ -225,6 +229,27 @@ impl Parser {
             }
             _ => self.push('$'),
         }
+    }
+
+    /// The value of `$((...))`, of which the outer brackets are off already.
+    fn calculated(&self, inner: &str) -> Option<i64> {
+        let text = inner.strip_prefix('(')?.strip_suffix(')')?;
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            plain.push_str(before);
+            // `$N` is `N` here; `${N:-1}` may have a value of its own.
+            rest = match after.strip_prefix('{').map(|inner| inner.split_once('}')) {
+                Some(closed) => {
+                    let (parameter, behind) = closed?;
+                    plain.push_str(&self.parameter(parameter));
+                    behind
+                }
+                None => after,
+            };
+        }
+        plain.push_str(rest);
+        arithmetic::value(&plain, &|name| self.lookup(name)?.trim().parse().ok())
     }
 
     /// `"$@"`: every argument a word of its own.

@@ -185,7 +185,7 @@ pub(super) struct Reader<'a> {
     /// Argument or Env.
     origin: Origin,
     /// Flag or variable that is being read.
-    location: String,
+    pub(super) location: String,
 }
 
 impl<'a> Reader<'a> {
@@ -337,7 +337,8 @@ impl<'a> Reader<'a> {
 
     /// The field was given but cannot be known.
     pub(super) fn unknown(&mut self, path: &str, why: &str) {
-        let text = format!("{}: {why}; set the annotation field `{path}`", self.location);
+        let annotation = crate::spec::annotations::annotation_of(path);
+        let text = format!("{}: {why}; say it in the annotation `{annotation}`", self.location);
         self.draft.set_unknown(path, self.origin, text);
     }
 

@@ -46,7 +46,11 @@ pub(super) const PROGRAM: Program = Program {
     wraps: None,
     switches: &["--trust-remote-code", "--json-output", "--disable-custom-kernels", "--disable-grammar-support"],
     env: ENV,
-    images: &[ImageRule { repository: "text-generation-inference", entrypoint: true, versioned: true }],
+    images: &[
+        ImageRule { repository: "text-generation-inference", entrypoint: true, versioned: true },
+        // Google's builds, with the versions in the name.
+        ImageRule { repository: "huggingface-text-generation-inference-*", entrypoint: true, versioned: false },
+    ],
     finish: |reader| {
         if reader.draft.is_free("parallelism.tensor")
             && let Some(gpus) = reader.draft.out.gpus.as_ref().map(|gpus| gpus.count)

@@ -6,7 +6,7 @@ use super::table::{Effect, Flag, ImageRule, Program, Reader, Weight, flag};
 use super::values::kv_dtype;
 
 const FLAGS: &[Flag] = &[
-    flag(&["--model"], Effect::Set("model")),
+    flag(&["--model", "--model-path"], Effect::Set("model")),
     flag(&["--tensor-parallel-size", "--tp-size"], Effect::Set("parallelism.tensor")),
     flag(&["--pipeline-parallel-size", "--pp-size"], Effect::Set("parallelism.pipeline")),
     flag(&["--expert-parallel-size", "--ep-size", "--moe-expert-parallel-size"], Effect::Set("parallelism.expert")),

@@ -153,6 +153,11 @@ pub(super) const PROGRAM: Program = Program {
         &["-m", "vllm.entrypoints.api_server"],
         &["-m", "vllm.entrypoints.cli.main", "serve"],
         &["-m", "dynamo.vllm"],
+        // Engines without a server: they take the same flags.
+        &["vllm", "run-batch"],
+        &["-m", "vllm.entrypoints.openai.run_batch"],
+        &["vllm", "bench", "throughput"],
+        &["vllm", "bench", "latency"],
     ],
     positional: Some("model"),
     flags: FLAGS,

@@ -41,7 +41,7 @@ pub(super) const NIM: Program = Program {
     env: &[
         flag(&["NIM_PASSTHROUGH_ARGS"], Effect::Call(more)),
         flag(
-            &["NIM_MODEL_PATH"],
+            &["NIM_MODEL_NAME", "NIM_MODEL_PATH"],
             Effect::Call(|reader, path| {
                 reader.set("model", &Value::from(path.strip_prefix("hf://").unwrap_or(path)));
             }),
@@ -66,6 +66,7 @@ pub(super) const NIM: Program = Program {
             let value = Value::from(format!("{organization}/{model}"));
             reader.default("model", &value);
         }
+        "NIM".clone_into(&mut reader.location);
         for path in ["quantization", "parallelism.tensor"] {
             if reader.draft.is_free(path) {
                 reader.unknown(path, "the container chooses a profile for its GPUs");

@@ -1,16 +1,24 @@
-//! Models that an init container fetches for the server, which then only sees a folder.
+//! Models that a container fetches for the server, which then only sees a folder, or gets its model by request.
 
 use crate::spec::pod::{Container, PodTemplate};
 
 /// Words after which a download command names a repository.
-const COMMANDS: &[&[&str]] =
-    &[&["huggingface-cli", "download"], &["hf", "download"], &["modelscope", "download", "--model"]];
+const COMMANDS: &[&[&str]] = &[
+    &["huggingface-cli", "download"],
+    &["hf", "download"],
+    &["modelscope", "download", "--model"],
+    &["tune", "download"],
+];
+/// Ends of words after which a Python script does.
+const CALLS: &[&str] = &["repo_id=", "snapshot_download(", "hf_hub_download("];
+/// Where files of repositories lie.
+const HUB: &str = "https://huggingface.co/";
 
-/// The one model that the pod's init containers fetch, with the container that does; none if they fetch several.
+/// The one model that the pod's containers fetch, with the container that does; none if they fetch several.
 pub(super) fn model(pod: &PodTemplate) -> Option<(String, &str)> {
     let mut found: Option<(String, &str)> = None;
-    for container in &pod.spec.init_containers {
-        for id in ids(container) {
+    for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
+        for id in ids(pod, container) {
             match &found {
                 Some((known, _)) if *known == id => {}
                 Some(_) => return None,
@@ -21,22 +29,56 @@ pub(super) fn model(pod: &PodTemplate) -> Option<(String, &str)> {
     found
 }
 
-/// Hub ids in a container's words: `hf://ORG/NAME`, or what follows a download command.
-fn ids(container: &Container) -> Vec<String> {
+/// What a container's words fetch: `hf://ORG/NAME`, what follows a download command, a file by its address.
+fn ids(pod: &PodTemplate, container: &Container) -> Vec<String> {
     let words: Vec<&str> = container
         .command
         .iter()
         .chain(&container.args)
-        .flat_map(|word| word.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '"' | '\'')))
+        .chain(&container.after_start)
+        .flat_map(|word| word.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '"' | '\'' | ')')))
         .filter(|word| !word.is_empty())
         .collect();
-    let addressed = words.iter().filter_map(|word| word.strip_prefix("hf://"));
-    let commanded = (0..words.len()).filter_map(|at| {
-        let rest = words.get(at..)?;
-        let command = COMMANDS.iter().find(|command| rest.starts_with(command))?;
-        rest.get(command.len()).copied()
-    });
-    addressed.chain(commanded).filter(|id| is_hub_id(id)).map(str::to_owned).collect()
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let rest = words.get(at..).unwrap_or_default();
+        if let Some(id) = word.strip_prefix("hf://").filter(|_| !serves(pod, container)) {
+            found.extend(Some(id).filter(|id| is_hub_id(id)).map(str::to_owned));
+        } else if let Some(address) = word.strip_prefix(HUB) {
+            found.extend(file(address));
+        } else if let ["ollama", "pull" | "run", name, ..] = rest {
+            found.extend(Some(*name).filter(|name| is_plain(name)).map(str::to_owned));
+        } else if let Some(command) = COMMANDS.iter().find(|command| rest.starts_with(command)) {
+            let behind = rest.get(command.len()..).unwrap_or_default();
+            found.extend(behind.first().filter(|id| is_hub_id(id)).map(|id| one_of(id, behind.get(1))));
+        } else if CALLS.iter().any(|call| word.ends_with(call)) {
+            found.extend(rest.get(1).filter(|id| is_hub_id(id)).map(|id| (*id).to_owned()));
+        }
+    }
+    found
+}
+
+/// A container with GPUs names its own model by such an address.
+fn serves(pod: &PodTemplate, container: &Container) -> bool {
+    crate::spec::gpus::request(pod, container).is_some()
+}
+
+/// The repository, or its GGUF file where one is named, since that has a file type.
+fn one_of(id: &str, file: Option<&&str>) -> String {
+    (*file.filter(|file| file.ends_with(".gguf")).unwrap_or(&id)).to_owned()
+}
+
+/// `ORG/NAME/resolve/REVISION/FILE`.
+fn file(address: &str) -> Option<String> {
+    let (id, file) = address.split_once("/resolve/").filter(|(id, _)| is_hub_id(id))?;
+    let file = file.split('?').next()?.rsplit('/').next()?;
+    let weights = [".gguf", ".safetensors"].iter().any(|ending| file.ends_with(ending));
+    weights.then(|| one_of(id, Some(&file)))
+}
+
+/// Nothing in it is only known at run time.
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/'))
 }
 
 /// `ORG/NAME` without anything that is only known at run time.
@@ -63,6 +105,19 @@ mod tests {
         assert_eq!(fetched(kserve).as_deref(), Some("Qwen/Qwen3-8B"));
         let script = r#"[{"name":"get","command":["sh","-c","pip install -U hf && huggingface-cli download meta-llama/Llama-3.1-8B --local-dir /m"]}]"#;
         assert_eq!(fetched(script).as_deref(), Some("meta-llama/Llama-3.1-8B"));
+    }
+
+    #[test]
+    fn scripts_and_addresses_name_it_too() {
+        let python = r#"[{"name":"get","command":["python","-c","snapshot_download(repo_id='Qwen/Qwen3-8B', local_dir='/m')"]}]"#;
+        assert_eq!(fetched(python).as_deref(), Some("Qwen/Qwen3-8B"));
+        let file = r#"[{"name":"get","args":["curl -L https://huggingface.co/a/Qwen3-8B-GGUF/resolve/main/Qwen3-8B-Q5_K_M.gguf"]}]"#;
+        assert_eq!(fetched(file).as_deref(), Some("Qwen3-8B-Q5_K_M.gguf"));
+        let named = r#"[{"name":"get","args":["hf download a/Qwen3-8B-GGUF Qwen3-8B-Q4_0.gguf --local-dir /m"]}]"#;
+        assert_eq!(fetched(named).as_deref(), Some("Qwen3-8B-Q4_0.gguf"));
+        let hook =
+            r#"[{"name":"o","lifecycle":{"postStart":{"exec":{"command":["sh","-c","ollama pull qwen3:8b"]}}}}]"#;
+        assert_eq!(fetched(hook).as_deref(), Some("qwen3:8b"));
     }
 
     #[test]

@@ -128,3 +128,43 @@ fn a_folder_holds_what_an_init_container_fetched() {
     assert_eq!(named("/mnt/models"), ("Qwen/Qwen3-8B".to_owned(), 1));
     assert_eq!(named("meta-llama/Llama-3.1-8B"), ("meta-llama/Llama-3.1-8B".to_owned(), 0));
 }
+
+#[test]
+fn variables_of_known_config_maps_are_read() {
+    let pod = |env: &str| -> PodTemplate {
+        let spec = format!(
+            r#"{{"containers":[{{"name":"c","image":"vllm/vllm-openai:v0.19.0","args":["--model=$(MODEL)"],{env},{GPU}}}]}}"#
+        );
+        serde_json::from_str(&format!(r#"{{"metadata":{{"namespace":"n"}},"spec":{spec}}}"#)).unwrap()
+    };
+    let map = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "n"},
+        "data": {"MODEL": "org/whole", "KEY": "org/key", "DEL": "org/prefixed"}});
+    let mut maps = ConfigMaps::default();
+    maps.collect(&map);
+    let named = |env: &str, maps: Option<&ConfigMaps>| {
+        let declaration = declare_with(&pod(env), maps).remove(0).unwrap();
+        match declaration.model {
+            Some(ModelReference::Name(name)) => Some(name),
+            _ => None,
+        }
+    };
+    let key = r#""env":[{"name":"MODEL","valueFrom":{"configMapKeyRef":{"name":"m","key":"KEY"}}}]"#;
+    let whole = r#""envFrom":[{"configMapRef":{"name":"m"}}]"#;
+    let prefixed = r#""envFrom":[{"prefix":"MO","configMapRef":{"name":"m"}}]"#;
+    let secret = r#""env":[{"name":"MODEL","valueFrom":{"secretKeyRef":{"name":"m","key":"KEY"}}}]"#;
+    assert_eq!(named(key, Some(&maps)).as_deref(), Some("org/key"));
+    assert_eq!(named(whole, Some(&maps)).as_deref(), Some("org/whole"));
+    assert_eq!(named(prefixed, Some(&maps)).as_deref(), Some("org/prefixed"));
+    for (env, maps) in [(secret, Some(&maps)), (key, None), (whole, None)] {
+        assert_eq!(named(env, maps), None, "{env}");
+    }
+}
+
+#[test]
+fn the_size_of_a_group_is_a_variable() {
+    let spec = format!(
+        r#"{{"containers":[{{"name":"c","image":"vllm/vllm-openai:v0.19.0","args":["org/m","-pp","$(LWS_GROUP_SIZE)"],{GPU}}}]}}"#
+    );
+    let found = annotated(r#"{"leaderworkerset.sigs.k8s.io/size":"4"}"#, &spec).remove(0).unwrap();
+    assert_eq!((found.parallelism.pipeline, found.spans_pods), (4, true));
+}

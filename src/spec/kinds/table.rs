@@ -100,7 +100,7 @@ pub const KINDS: &[Kind] = &[
             "LeaderWorkerSet",
             &[
                 template("spec.leaderWorkerTemplate.leaderTemplate"),
-                template("spec.leaderWorkerTemplate.workerTemplate"),
+                made("spec.leaderWorkerTemplate.workerTemplate", made::group::leader_worker),
             ],
             "spec.replicas",
         )
@@ -116,14 +116,14 @@ pub const KINDS: &[Kind] = &[
     group("kubeflow.org", "XGBoostJob", &[template("spec.xgbReplicaSpecs{}.template")], pods::all_roles),
     group("kubeflow.org", "PaddleJob", &[template("spec.paddleReplicaSpecs{}.template")], pods::all_roles),
     group("kubeflow.org", "JAXJob", &[template("spec.jaxReplicaSpecs{}.template")], pods::all_roles),
-    group("kubeflow.org", "MPIJob", &[template("spec.mpiReplicaSpecs{}.template")], pods::mpi_workers),
+    group("kubeflow.org", "MPIJob", &[made("spec.mpiReplicaSpecs{}.template", made::group::mpi)], pods::mpi_workers),
     group("trainer.kubeflow.org", "TrainJob", &[made("spec", made::trainjob::node)], pods::train_nodes),
     row("trainer.kubeflow.org", "TrainingRuntime", &[], ""),
     row("trainer.kubeflow.org", "ClusterTrainingRuntime", &[], ""),
     group(
         "ray.io",
         "RayCluster",
-        &[template("spec.headGroupSpec.template"), template("spec.workerGroupSpecs[].template")],
+        &[template("spec.headGroupSpec.template"), made("spec.workerGroupSpecs[].template", made::group::ray_worker)],
         pods::several,
     ),
     group(

@@ -345,3 +345,36 @@ fn unknown_kinds_are_searched_for_what_looks_like_a_pod() {
         of("serving.kserve.io/v1alpha1", "ServingRuntime", json!({"containers": [{"name": "c", "image": "i"}]}));
     assert!(found(&runtime).is_empty(), "completed by an InferenceService");
 }
+
+#[test]
+fn workers_of_a_group_run_what_the_leader_starts() {
+    let container = |words: &[&str]| {
+        json!({"spec": {"containers": [{"name": "c", "command": words, "env": [{"name": "A", "value": "1"}],
+            "resources": {"limits": {"nvidia.com/gpu": 8}}}]}})
+    };
+    let group = |worker: &[&str]| {
+        json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "n"},
+            "spec": {"leaderWorkerTemplate": {"size": 2,
+                "leaderTemplate": container(&["vllm", "serve", "a/b"]), "workerTemplate": container(worker)}}})
+    };
+    let command = |object: &Value| templates(object).unwrap()[1].pod.spec.containers[0].command.clone();
+    let joins = ["sh", "-c", "ray start --address=$LWS_LEADER_ADDRESS:6379 --block"];
+    assert_eq!(command(&group(&joins)), ["vllm", "serve", "a/b"]);
+    assert_eq!(command(&group(&["vllm", "serve", "c/d"])), ["vllm", "serve", "c/d"], "a program of its own");
+    let mpi = json!({"apiVersion": "kubeflow.org/v2beta1", "kind": "MPIJob", "metadata": {"name": "n"},
+        "spec": {"mpiReplicaSpecs": {"Launcher": {"template": {"spec": {"containers": [
+            {"name": "l", "command": ["mpirun", "python", "run_clm.py"]}]}}},
+            "Worker": {"template": container(&["/usr/sbin/sshd", "-De"])}}}});
+    assert_eq!(command(&mpi), ["mpirun", "python", "run_clm.py"]);
+}
+
+#[test]
+fn a_stored_model_is_named_by_its_address() {
+    let service = |uri: &str| {
+        json!({"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": {"name": "n"},
+            "spec": {"predictor": {"model": {"modelFormat": {"name": "vLLM"}, "storageUri": uri}}}})
+    };
+    let args = |uri: &str| templates(&service(uri)).unwrap()[0].pod.spec.containers[0].args.clone();
+    assert_eq!(args("hf://Qwen/Qwen3-8B:main"), ["--model_id=Qwen/Qwen3-8B"]);
+    assert_eq!(args("pvc://models/Qwen3-8B"), ["--model_id=pvc://models/Qwen3-8B"]);
+}

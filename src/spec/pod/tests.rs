@@ -24,7 +24,7 @@ fn reads_what_decides_memory_and_placement() {
     let container = pod.container("c").unwrap();
     assert_eq!(container.resources.limits["nvidia.com/gpu"], "1");
     assert_eq!(container.env[0].value.as_deref(), Some("1"));
-    assert!(container.env[1].from_elsewhere && container.env[1].value.is_none());
+    assert!(container.env[1].from == Some(Elsewhere::Unseen) && container.env[1].value.is_none());
     assert_eq!(pod.spec.required_affinity.unwrap().node_selector_terms.len(), 1);
     assert_eq!(pod.spec.node_name, "");
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::spec::files;
-use crate::spec::pod::Container;
+use crate::spec::files::{self, Files};
+use crate::spec::pod::{Container, Elsewhere};
 
 /// Opens a mark; the text up to [`CLOSE`] is what was written. Private-use characters: no command line holds them.
 const OPEN: char = '\u{E000}';
@@ -55,15 +55,25 @@ pub(in crate::spec::args) struct Env {
 }
 
 impl Env {
-    /// The container's own environment; values may refer to earlier ones.
-    pub(in crate::spec::args) fn of(container: &Container) -> Self {
-        let directory = container.working_dir.clone();
-        let mut env = Self { open: container.env_from, directory, ..Self::default() };
+    /// The container's own environment, with what ConfigMaps that are known add to it; values may refer to earlier ones.
+    pub(in crate::spec::args) fn of(container: &Container, files: &Files<'_>) -> Self {
+        let mut env = Self { directory: container.working_dir.clone(), ..Self::default() };
+        for source in &container.env_from {
+            match source.config_map.as_ref().and_then(|map| files.config_map(&map.name)) {
+                Some(keys) => env
+                    .vars
+                    .extend(keys.iter().map(|(key, value)| (format!("{}{key}", source.prefix), Some(value.clone())))),
+                None => env.open = true,
+            }
+        }
         for var in &container.env {
-            let value = match (&var.value, var.from_elsewhere) {
-                (_, true) => None,
-                (Some(value), false) => Some(env.expand(value)).filter(|value| is_known(value)),
-                (None, false) => Some(String::new()),
+            let value = match (&var.from, &var.value) {
+                (Some(Elsewhere::ConfigMap { name, key }), _) => {
+                    files.config_map(name).and_then(|keys| keys.get(key)).cloned()
+                }
+                (Some(Elsewhere::Unseen), _) => None,
+                (None, Some(value)) => Some(env.expand(value)).filter(|value| is_known(value)),
+                (None, None) => Some(String::new()),
             };
             env.vars.insert(var.name.clone(), value);
         }
@@ -78,6 +88,11 @@ impl Env {
             None if self.open => Var::Unknown,
             None => Var::Unset,
         }
+    }
+
+    /// What a controller sets in the containers that it makes, unless they say otherwise.
+    pub(in crate::spec::args) fn assume(&mut self, name: &str, value: String) {
+        self.vars.entry(name.to_owned()).or_insert(Some(value));
     }
 
     /// The name is not listed: it could only come from an imported ConfigMap or Secret.

@@ -5,7 +5,7 @@ use crate::spec::pod::Container;
 
 fn env(pairs: &str) -> Env {
     let container: Container = serde_json::from_str(&format!(r#"{{"name":"c","env":{pairs}}}"#)).unwrap();
-    Env::of(&container)
+    Env::of(&container, &crate::spec::files::Files::NONE)
 }
 
 const POD: &str = r#"[{"name":"MODEL","value":"org/m"},{"name":"EMPTY"},{"name":"TP","value":"2"},
@@ -189,4 +189,10 @@ fn files_written_in_ways_that_are_not_followed_are_unknown() {
         assert_eq!(after(text).file("f"), Var::Unknown, "{text}");
     }
     assert_eq!(after("run 2> f; run < f").file("f"), Var::Unset);
+}
+
+#[test]
+fn arithmetic_on_what_is_known_is_done() {
+    assert_eq!(words("a --tp $((TP * 8)) --dp=$(( ${UNSET:-1} + $TP ))"), ["a", "--tp", "16", "--dp=3"]);
+    assert_eq!(words("a $((SECRET * 8)) $((UNSET))"), ["a", "?$((SECRET * 8))", "?$((UNSET))"]);
 }

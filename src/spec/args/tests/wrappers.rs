@@ -28,6 +28,9 @@ fn nim_names_its_model_and_hides_its_profile() {
     assert_eq!((model(&found), found.context_length), (Some("meta/llama-3.1-8b-instruct"), Some(4096)));
     assert_eq!((found.engine.max_num_seqs, found.engine.enforce_eager), (Some(32), true));
     assert!(["quantization", "parallelism.tensor"].iter().all(|path| found.unknown_fields.contains(path)));
+    let says =
+        "NIM: the container chooses a profile for its GPUs; say it in the annotation `vramguard.io/tensor-parallel`";
+    assert!(found.unread.iter().any(|text| text == says), "{:?}", found.unread);
     let told =
         with("nvcr.io/nim/meta/x:2.0", "[]", &[("NIM_MODEL_PATH", "hf://org/m"), ("NIM_TENSOR_PARALLEL_SIZE", "2")]);
     assert_eq!((model(&told), told.parallelism.tensor), (Some("org/m"), 2));
@@ -43,4 +46,29 @@ fn djl_and_runpod_take_every_gpu() {
     let runpod = with("runpod/worker-v1-vllm:v2", "[]", &[("MODEL_NAME", "org/m"), ("QUANTIZATION", "awq")]);
     assert_eq!((model(&runpod), runpod.quantization.as_deref()), (Some("org/m"), Some("awq")));
     assert_eq!((runpod.engine.memory_fraction, runpod.parallelism.tensor), (Some(0.95), 2));
+}
+
+#[test]
+fn what_is_not_known_is_named_up_to_its_flags() {
+    let found = with("x/lmdeploy:1", "[\"serve\",\"api_server\",\"org/m\",\"--api-key=abc\"]", &[]);
+    assert!(found.unread[0].starts_with("`x/lmdeploy:1` is no engine"), "{:?}", found.unread);
+    let command =
+        r#"{"name":"c","command":["python","main.py","--key","secret"],"resources":{"limits":{"nvidia.com/gpu":1}}}"#;
+    assert!(declared(command).unread[0].starts_with("`python main.py` is no engine"));
+}
+
+#[test]
+fn a_script_may_follow_the_end_of_the_shells_flags() {
+    let command = r#"{"name":"c","command":["bash","-lc","--"],"args":["ulimit -n 65536; vllm serve org/m"]}"#;
+    assert_eq!(model(&declared(command)), Some("org/m"));
+}
+
+#[test]
+fn llama_cpp_python_has_defaults_of_its_own() {
+    let start = r#""command":["python3","-m","llama_cpp.server","--model","/m/a.Q4_K_M.gguf""#;
+    let found = declared(&format!(r#"{{"name":"c",{start}]}}"#));
+    assert_eq!((found.context_length, found.engine.gpu_layers), (Some(2048), Some(0)));
+    let all = declared(&format!(r#"{{"name":"c",{start},"--n_gpu_layers","-1","--n_ctx","4096"]}}"#));
+    assert_eq!((all.context_length, all.engine.gpu_layers), (Some(4096), Some(999)));
+    assert_eq!(all.quantization.as_deref(), Some("q4_k_m"));
 }

@@ -22,14 +22,17 @@ fn server(model: &Map<String, Value>, predictor: &Value) -> Map<String, Value> {
     let whole = Value::Object(model.clone());
     let mut container = model.clone();
     container.insert("name".to_owned(), Value::from("kserve-container"));
-    let format = text(&whole, "modelFormat.name").unwrap_or("huggingface");
+    let format = text(&whole, "modelFormat.name").unwrap_or("huggingface").to_ascii_lowercase();
     let runtime = text(&whole, "runtime").unwrap_or_default();
-    let language = LANGUAGE_MODELS.contains(&format) || runtime.contains("huggingface") || runtime.contains("vllm");
+    let language =
+        LANGUAGE_MODELS.contains(&format.as_str()) || runtime.contains("huggingface") || runtime.contains("vllm");
     let own = ["image", "command"].iter().any(|key| model.contains_key(*key));
     if language && !own {
         container.insert("command".to_owned(), json!(["python", "-m", "huggingfaceserver"]));
     }
-    let stored = text(&whole, "storageUri").and_then(hub_id);
+    // Of other stores the last part of the address is the model's name, or the name of nothing that is known.
+    let stored = text(&whole, "storageUri").map(|uri| hub_id(uri).unwrap_or(uri).to_owned());
+    let stored = stored.or_else(|| text(&whole, "storage.path").map(|path| format!("/{path}")));
     if let Some(id) = stored.filter(|_| language && !has_flag(model, &["--model-id", "--model"])) {
         add_args(&mut container, [format!("--model_id={id}")]);
     }

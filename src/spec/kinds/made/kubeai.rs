@@ -22,6 +22,10 @@ pub(in super::super) fn model(part: &Value, _: &Value) -> Option<Value> {
     let env: Vec<Value> =
         env.into_iter().flatten().map(|(name, value)| json!({"name": name, "value": value})).collect();
     container.insert("env".to_owned(), Value::from(env));
+    if let Some(name) = url.strip_prefix("ollama://") {
+        let pull = json!({"postStart": {"exec": {"command": ["ollama", "pull", name]}}});
+        container.insert("lifecycle".to_owned(), pull);
+    }
     if let Some(gpus) = text(part, "resourceProfile").and_then(gpus) {
         container.insert("resources".to_owned(), json!({"limits": {"nvidia.com/gpu": gpus.to_string()}}));
     }

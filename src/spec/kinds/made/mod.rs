@@ -8,6 +8,7 @@
 
 pub(super) mod argo;
 pub(super) mod dynamo;
+pub(super) mod group;
 pub(super) mod kaito;
 pub(super) mod kserve;
 pub(super) mod kubeai;
