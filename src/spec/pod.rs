@@ -341,10 +341,6 @@ pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
-fn is_non_empty_list<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
-    Ok(Option::<Vec<IgnoredAny>>::deserialize(d)?.is_some_and(|list| !list.is_empty()))
-}
-
 fn required_node_affinity<'de, D: Deserializer<'de>>(d: D) -> Result<Option<NodeSelector>, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

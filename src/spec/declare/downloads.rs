@@ -65,7 +65,8 @@ fn serves(pod: &PodTemplate, container: &Container) -> bool {
 
 /// The repository, or its GGUF file where one is named, since that has a file type.
 fn one_of(id: &str, file: Option<&&str>) -> String {
-    (*file.filter(|file| file.ends_with(".gguf")).unwrap_or(&id)).to_owned()
+    let is_gguf = |file: &&&str| file.rsplit_once('.').is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("gguf"));
+    (*file.filter(is_gguf).unwrap_or(&id)).to_owned()
 }
 
 /// `ORG/NAME/resolve/REVISION/FILE`.
