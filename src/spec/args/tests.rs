@@ -132,7 +132,7 @@ mod vllm {
             ("vllm serve org/m --config /etc/c.yaml", "arguments"),
             ("vllm serve org/m --quantization brandnew", "quantization"),
             ("vllm serve org/m --tensor-parallel-size two", "parallelism.tensor"),
-            ("vllm serve org/m -dcp 2", "parallelism.context"),
+            ("vllm serve org/m -pcp 2", "parallelism.context"),
             ("vllm serve org/m --hf-overrides '{\"num_hidden_layers\":2}'", "model"),
             ("vllm serve org/m --speculative-config '{\"model\":\"d\"}'", "engine.speculativeTokens"),
             ("vllm serve 'org/m", "arguments"),

@@ -28,7 +28,7 @@ const FLAGS: &[Flag] = &[
     flag(&["--pipeline-parallel-size", "-pp"], Effect::Set("parallelism.pipeline")),
     flag(&["--data-parallel-size", "-dp"], Effect::Set("parallelism.data")),
     flag(&["--enable-expert-parallel", "-ep"], Effect::KeepSwitch),
-    flag(&["--decode-context-parallel-size", "-dcp"], Effect::Call(context_parallel)),
+    flag(&["--decode-context-parallel-size", "-dcp"], Effect::Set("parallelism.context")),
     flag(&["--prefill-context-parallel-size", "-pcp"], Effect::Call(context_parallel)),
     flag(&["--gpu-memory-utilization"], Effect::Set("engine.memoryFraction")),
     flag(&["--kv-cache-memory-bytes", "--kv-cache-memory"], Effect::Map("engine.kvCacheMemory", human_memory)),
@@ -178,7 +178,7 @@ fn max_model_len(text: &str) -> Result<Value, String> {
 
 fn context_parallel(reader: &mut Reader<'_>, value: &str) {
     if value.trim() != "1" {
-        reader.unknown("parallelism.context", "context parallelism of vLLM is not modelled");
+        reader.unknown("parallelism.context", "context parallelism of prefill is not modelled");
     }
 }
 

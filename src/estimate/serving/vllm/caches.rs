@@ -29,6 +29,8 @@ pub struct Caching<'a> {
     pub capability: Option<(u8, u8)>,
     /// Layers with a window keep everything (`--disable-hybrid-kv-cache-manager`).
     pub whole_windows: bool,
+    /// Ranks that divide the tokens of layers that keep every token (`--decode-context-parallel-size`).
+    pub context: u64,
 }
 
 impl Caching<'_> {
@@ -43,6 +45,11 @@ impl Caching<'_> {
                 if let LayerCache::PerToken { limit, .. } = cache {
                     *limit = None;
                 }
+            }
+        }
+        for (_, cache) in &mut caches {
+            if let LayerCache::PerToken { bytes, limit: None } = cache {
+                *bytes /= self.context.max(1) as f64;
             }
         }
         caches
@@ -108,6 +115,7 @@ mod tests {
             asked,
             capability: Some((9, 0)),
             whole_windows: false,
+            context: 1,
         }
     }
 
@@ -136,6 +144,20 @@ mod tests {
         let b200 = Caching { capability: Some((10, 0)), ..caching([0, 26, 0], Some(DType::Fp8), 8) };
         assert!((bytes(&b200, &sparse) - 708.0).abs() < 1e-9);
         assert!((bytes(&caching([0, 19, 0], Some(DType::Fp8), 8), &DEEPSEEK) - 576.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn tokens_are_divided_over_context_ranks_but_not_those_of_windows() {
+        let heads = Heads { heads: 32, kv_heads: 8, key_dim: 128, value_dim: 128, qk_norm: false };
+        let window = fixtures::layers(&Shape::LLAMA_8B, 1, Attention::Sliding { heads, window: 1024 });
+        let full = fixtures::layers(&Shape::LLAMA_8B, 1, Attention::Full(heads));
+        let kept = |context| {
+            let caching = Caching { context, ..caching([0, 19, 0], None, 8) };
+            let caches = caching.layers([&window, &full].into_iter().map(|group| (1, group)));
+            caches.iter().map(|(_, cache)| cache.token_bytes()).collect::<Vec<_>>()
+        };
+        let (alone, divided) = (kept(1), kept(4));
+        assert!((alone[0] - divided[0]).abs() < 1e-9 && (alone[1] - 4.0 * divided[1]).abs() < 1e-9, "{divided:?}");
     }
 
     /// Windows among full layers had no groups of their own before 0.9.1; windows alone are kept as such.

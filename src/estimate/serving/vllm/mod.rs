@@ -135,6 +135,7 @@ impl<'a> Plan<'a> {
             asked: self.workload.kv_cache_dtype,
             capability: self.device.compute_capability,
             whole_windows: self.workload.engine.full_window_cache,
+            context: self.workload.parallelism.context,
         }
     }
 
