@@ -34,6 +34,7 @@ const FROM_THE_START: &[(Family, &[&str])] = &[
     (families::CACHE_BAD_OBJECTS, &["pods"]),
     (families::CACHE_BAD_OBJECTS, &["modelprofiles"]),
     (families::CACHE_BAD_OBJECTS, &["clustermodelprofiles"]),
+    (families::HUB_LOOKUPS, &["ok"]),
     (families::ERRORS, &["malformed"]),
     (families::ERRORS, &["timeout"]),
     (families::ERRORS, &["too_large"]),
