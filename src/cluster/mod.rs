@@ -3,6 +3,35 @@
 //! Decisions read the snapshot without locks and without waiting; watches rebuild it when something that matters has
 //! changed. Nothing on the admission path talks to the API server.
 
+/// How the API server knows the objects that a type with `metadata` holds.
+macro_rules! watched_as {
+    ($name:ident, $scope:ty, $group:expr, $version:expr, $plural:expr, $kind:expr) => {
+        impl Resource for $name {
+            type DynamicType = ();
+            type Scope = $scope;
+
+            fn kind((): &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                $version.into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
 mod cache;
 pub mod client;
 pub mod devices;

@@ -34,29 +34,7 @@ macro_rules! profile_resource {
             status: Option<ModelProfileStatus>,
         }
 
-        impl Resource for $name {
-            type DynamicType = ();
-            type Scope = $scope;
-
-            fn kind((): &()) -> Cow<'_, str> {
-                $kind.into()
-            }
-            fn group((): &()) -> Cow<'_, str> {
-                GROUP.into()
-            }
-            fn version((): &()) -> Cow<'_, str> {
-                VERSION.into()
-            }
-            fn plural((): &()) -> Cow<'_, str> {
-                $plural.into()
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
+        watched_as!($name, $scope, GROUP, VERSION, $plural, $kind);
 
         impl From<$name> for SeenProfile {
             fn from(object: $name) -> Self {
